@@ -1,0 +1,1 @@
+"""What travels into the container: start.sh, runner.py and runner.sh, read as data through importlib.resources."""
