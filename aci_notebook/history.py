@@ -1,0 +1,457 @@
+"""The history of runs: `HistoryStore`, a SQLite file that many kernels and threads write at once.
+
+Rules:
+* `save` is called before a create and at every transition, so it is quick and never raises for trouble with the disk. What
+  cannot be written is kept in memory, is found by every question like the rest, and is written as soon as the file takes it; `warnings`
+  says so once. A record is on disk when `save` returns, in the sense that killing the process does not lose it (a power cut
+  may lose the last moments: the write-ahead log is not flushed at every commit).
+* Instants are stored as whole microseconds, so that filters are comparisons in SQL; bodies are apart from the rows that filters scan.
+* The file may vanish, be replaced or be damaged while kernels run: before each use its identity is checked, a damaged one is
+  moved aside with the time in its name, and runs of this process that are not over are written into the new one.
+* MIGRATIONS is a list; `PRAGMA user_version` counts how many a file has seen. Append to it, never edit; only add columns with
+  defaults, because an older version of this package may be writing the same file from another kernel.
+* A connection never crosses a fork.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import RunNotFound
+from .fields import did_you_mean
+from .record import RunRecord
+from .rows import COLUMNS, EPOCH, MICROSECOND, record_of, row_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BUSY_S = 2.0
+RETRY_S = 30.0
+NOT_SETTLED = "outcome IS NULL OR group_state IN ('asked', 'alive', 'deleting', 'unverified')"
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE runs (run_id TEXT PRIMARY KEY, name TEXT, state TEXT, outcome TEXT, exit_code INTEGER,
+        created_at INTEGER NOT NULL, started_at INTEGER, finished_at INTEGER, queued_s REAL, pull_s REAL, run_s REAL,
+        image TEXT, cpu REAL, memory_gb REAL, spot INTEGER, location TEXT, target TEXT, cost_usd REAL, peak_memory_gb REAL,
+        cpu_s REAL, log_lines INTEGER, log_bytes INTEGER, notebook TEXT, code TEXT, tags TEXT, error TEXT,
+        group_state TEXT, updated_at INTEGER)""",
+        "CREATE TABLE bodies (run_id TEXT PRIMARY KEY, body TEXT NOT NULL)",
+        "CREATE INDEX runs_created ON runs (created_at)",
+        "CREATE INDEX runs_name ON runs (name)",
+        f"CREATE INDEX runs_not_settled ON runs (created_at) WHERE {NOT_SETTLED}",
+    ),
+)
+
+_NAMES = ", ".join(COLUMNS)
+_MARKS = ", ".join("?" * len(COLUMNS))
+_UPSERT_RUN = (
+    f"INSERT INTO runs ({_NAMES}) VALUES ({_MARKS}) ON CONFLICT (run_id) DO UPDATE SET "  # noqa: S608 - our own column names
+    + ", ".join(f"{name} = excluded.{name}" for name in COLUMNS[1:])
+)
+_UPSERT_BODY = "INSERT INTO bodies (run_id, body) VALUES (?, ?) ON CONFLICT (run_id) DO UPDATE SET body = excluded.body"
+_WITH_BODIES = "runs JOIN bodies USING (run_id)"
+_UNSAVED = (
+    f"CREATE TEMP TABLE unsaved ({_NAMES}, body)",
+    f"""CREATE TEMP VIEW known AS SELECT {_NAMES}, body FROM temp.unsaved
+    UNION ALL SELECT {_NAMES}, body FROM main.runs JOIN main.bodies USING (run_id)
+    WHERE run_id NOT IN (SELECT run_id FROM temp.unsaved)""",  # noqa: S608 - our own column names
+)
+_KNOWN = ("run_id", "name", "target", "created_at", "image")
+_NETWORK_FILE_SYSTEMS = re.compile(r"nfs|cifs|smb|9p|afs|sshfs|gluster|lustre|beegfs|ceph|vboxsf|drvfs|virtiofs|davfs")
+
+Cost = Callable[[RunRecord], float | None]
+
+
+class HistoryStore:
+    """The runs kept below `home`; opened when first used. Safe for threads, processes and forks.
+
+    `cost` gives a record's cost in USD, None where no price is known; by default the price table's (`pricing`). `now` is the clock
+    for filters such as since="7d".
+    """
+
+    def __init__(self, home: Path, *, cost: Cost | None = None, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self.home = Path(home)
+        self.path = self.home / "history.sqlite"
+        self._cost = cost
+        self._now = now
+        self._guard = threading.RLock()
+        self._pid = os.getpid()
+        self._db: sqlite3.Connection | None = None
+        self._abandoned: list[sqlite3.Connection] = []
+        self._file: tuple[int, int] | None = None
+        self._writable = False
+        self._retry_at = 0.0
+        self._unsaved: dict[str, tuple[Any, ...]] = {}
+        self._open_runs: dict[str, tuple[Any, ...]] = {}
+        self._warnings: dict[str, None] = {}
+        self._spare_logs: Path | None = None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should know about this history, each once."""
+        return tuple(self._warnings)
+
+    def save(self, record: RunRecord) -> None:
+        """Keep the record as it is now. Never raises for trouble with the disk: see `warnings`."""
+        row = row_of(record, self._cost_of(record))
+        with self._here():
+            if record.outcome is None or record.group not in ("gone", "kept", "unborn"):
+                self._open_runs[record.run_id] = row
+            else:
+                self._open_runs.pop(record.run_id, None)
+            self._unsaved[record.run_id] = row
+            self._flush()
+
+    def load(self, run_id: str) -> RunRecord | None:
+        """The whole record of that id, without values of secrets, environment and inputs; None if there is none."""
+        return next(iter(self._load("run_id = ?", (run_id,))), None)
+
+    def find(self, ref: str) -> RunRecord:
+        """The run meant by an id, a group's name (its newest run), a unique prefix of either, `last`, or `last~2`.
+
+        Raises RunNotFound with the candidates, or with the nearest names.
+        """
+        ref = ref.strip()
+        back = re.fullmatch(r"last(?:~(\d{1,9}))?", ref)
+        if back:
+            found = self._load("1", (), limit=1, offset=int(back.group(1) or 0))
+            if found:
+                return found[0]
+            count = self._select("count(*)", "1", ())[0][0]
+            raise RunNotFound(f"there is no run {ref}", hint=f"the history holds {count} runs" if count else "the history has no runs yet")
+        for column in ("run_id", "name"):
+            found = self._load(f"{column} = ?", (ref,), limit=1)
+            if found:
+                return found[0]
+        return self._find_prefix(ref)
+
+    def _find_prefix(self, ref: str) -> RunRecord:
+        found: dict[str, str] = {}
+        if ref:
+            span = (ref, ref + chr(0x10FFFF))
+            found = {run_id: run_id for (run_id,) in self._select("run_id", "run_id >= ? AND run_id < ?", span, limit=6)}
+            for run_id, name in self._select("run_id, name", "name >= ? AND name < ?", span, limit=500):
+                if name not in found.values():
+                    found.setdefault(run_id, name)
+        record = self.load(next(iter(found))) if len(found) == 1 else None
+        if record:
+            return record
+        if found:
+            raise RunNotFound(f"{ref!r} is the beginning of more than one run", hint=_listed(found.values()))
+        recent = self._select("run_id, name", "1", (), limit=200)
+        near = did_you_mean(ref, dict.fromkeys([*(name for _, name in recent), *(run_id for run_id, _ in recent), "last"]))
+        hint = near or ("%aci ps -a lists the runs; last is the newest" if recent else "the history has no runs yet")
+        raise RunNotFound(f"no run has the name or id {ref!r}", hint=hint)
+
+    def unfinished(self) -> list[RunRecord]:
+        """Runs that have not ended, or whose group may still exist without having been kept; oldest first."""
+        return self._load(NOT_SETTLED, (), newest_first=False)
+
+    def records(self, limit: int | None = None, **filters: Any) -> list[RunRecord]:
+        """Whole records, newest first; filters as in `frame`."""
+        from .frame import checked_limit, where
+
+        clause, arguments = where(self._now(), **filters)
+        return self._load(clause, arguments, limit=checked_limit(limit))
+
+    def frame(
+        self,
+        state: Any = None,
+        outcome: Any = None,
+        image: Any = None,
+        since: Any = None,
+        until: Any = None,
+        tag: Any = None,
+        notebook: Any = None,
+        name: Any = None,
+        limit: int | None = None,
+    ) -> pd.DataFrame:
+        """The runs as a DataFrame, newest first. Filters are done in SQL; a wrong one raises OptionError.
+
+        >>> store.frame(state="failed", since="7d")
+        """
+        from . import frame as f
+
+        clause, arguments = f.where(
+            self._now(), state=state, outcome=outcome, image=image, since=since, until=until, tag=tag, notebook=notebook, name=name
+        )
+        rows = self._select(f.SELECTED, clause, arguments, limit=f.checked_limit(limit))
+        return f.frame_of(rows, self.home)
+
+    def log_path(self, run_id: str) -> Path:
+        """The log file of that run, made readable by its owner only; in a temporary folder if the home takes no files."""
+        name = re.sub(r"[^A-Za-z0-9_-]", "_", run_id) + ".log"
+        if self._spare_logs is None:
+            try:
+                self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+                return _own_file(self.home / "logs", name)
+            except OSError as error:
+                self._spare_logs = Path(tempfile.mkdtemp(prefix="aci-notebook-logs-"))
+                self._warn(f"logs cannot be written below {self.home} ({error}); they go to {self._spare_logs}")
+        return _own_file(self._spare_logs, name)
+
+    def close(self) -> None:
+        """Write what is still unsaved, and let go of the file. A later call opens it again."""
+        with self._here():
+            if self._unsaved:
+                self._retry_at = 0.0
+                self._flush()
+            self._drop()
+
+    def _cost_of(self, record: RunRecord) -> float | None:
+        if self._cost is None:
+            from .pricing import PriceBook
+
+            self._cost = PriceBook(self.home).cost
+        return self._cost(record)
+
+    def _warn(self, text: str) -> None:
+        self._warnings.setdefault(text)
+
+    def _here(self) -> threading.RLock:
+        """The guard of this process: after a fork the parent's lock and connection are left alone."""
+        if self._pid != os.getpid():
+            self._guard = threading.RLock()
+            if self._db is not None:
+                self._abandoned.append(self._db)  # closing it could disturb the parent's
+            self._db, self._pid = None, os.getpid()
+            self._unsaved, self._open_runs = {}, {}
+        return self._guard
+
+    # -- questions ---------------------------------------------------------------------------------------------------
+
+    def _load(
+        self, clause: str, arguments: Iterable[Any], *, limit: int | None = None, offset: int = 0, newest_first: bool = True
+    ) -> list[RunRecord]:
+        columns = ", ".join(("body", "code", *_KNOWN))
+        rows = self._select(columns, clause, arguments, limit=limit, offset=offset, newest_first=newest_first, bodies=True)
+        return [record_of(body, code, _known(values)) for body, code, *values in rows]
+
+    def _select(
+        self,
+        columns: str,
+        clause: str,
+        arguments: Iterable[Any],
+        *,
+        limit: int | None = None,
+        offset: int = 0,
+        newest_first: bool = True,
+        bodies: bool = False,
+    ) -> list[tuple[Any, ...]]:
+        order = "DESC" if newest_first else "ASC"
+        end = f"ORDER BY created_at {order}, run_id {order} LIMIT ? OFFSET ?"
+        bound = (*arguments, -1 if limit is None else limit, offset)
+        with self._here():
+            for attempt in (1, 2):
+                try:
+                    db = self._open()
+                    source = self._with_unsaved(db) if self._unsaved else _WITH_BODIES if bodies else "runs"
+                    query = f"SELECT {columns} FROM {source} WHERE {clause} {end}"  # noqa: S608 - values are bound; the rest is ours
+                    return db.execute(query, bound).fetchall()
+                except sqlite3.Error as error:
+                    if not self._cope(error) or attempt == 2:
+                        self._warn(f"the history at {self.path} cannot be read ({error})")
+        return []
+
+    def _with_unsaved(self, db: sqlite3.Connection) -> str:
+        if not db.execute("SELECT 1 FROM sqlite_temp_master WHERE name = 'known'").fetchone():
+            for statement in _UNSAVED:
+                db.execute(statement)
+        db.execute("DELETE FROM temp.unsaved")
+        db.executemany(f"INSERT INTO temp.unsaved VALUES ({_MARKS}, ?)", self._unsaved.values())  # noqa: S608 - our own marks
+        return "temp.known"
+
+    # -- writing -----------------------------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        for _ in range(2):
+            try:
+                db = self._open()
+                if self._writable:
+                    _write(db, self._unsaved.values())
+                    self._unsaved.clear()
+                return
+            except sqlite3.Error as error:
+                if not self._cope(error):
+                    return
+
+    def _cope(self, error: sqlite3.Error) -> bool:
+        """Whether a second attempt makes sense, after trouble with the file."""
+        if _is_damage(error):
+            self._set_aside(error)
+            return True
+        self._warn(f"the history at {self.path} cannot be written ({error}); it goes on in memory and is written when that is possible")
+        return False
+
+    def _set_aside(self, error: sqlite3.Error) -> None:
+        mine = self._file
+        self._drop()
+        kept = self.path.with_name(f"{self.path.name}.damaged-{self._now():%Y%m%dT%H%M%SZ}-{os.getpid()}")
+        try:
+            if mine in (None, _identity(self.path)):  # else another kernel has moved it already
+                for tail in ("-wal", "-shm", ""):
+                    source = self.path.with_name(self.path.name + tail)
+                    if source.exists():
+                        source.rename(kept.with_name(kept.name + tail))
+                self._warn(f"the history was damaged ({error}); it is kept as {kept}, and a new one was begun")
+        except OSError as reason:
+            self._warn(f"the history at {self.path} is damaged ({error}) and cannot be moved ({reason}); it goes on in memory")
+            self._blank()
+        self._unsaved = {**self._open_runs, **self._unsaved}
+
+    # -- the connection ----------------------------------------------------------------------------------------------
+
+    def _open(self) -> sqlite3.Connection:
+        if self._db is not None:
+            if self._writable:
+                if self._file == _identity(self.path):
+                    return self._db
+                self._unsaved = {**self._open_runs, **self._unsaved}
+            elif time.monotonic() < self._retry_at:
+                return self._db
+        self._drop()
+        try:
+            self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+            self._file = _identity(self.path)
+            self._db = _connect(str(self.path))
+            _use_journal(self._db, self.home)
+            _migrate(self._db)
+            self._writable = True
+            return self._db
+        except (OSError, sqlite3.Error) as error:
+            if isinstance(error, sqlite3.Error) and _is_damage(error):
+                raise
+            return self._open_for_reading(error)
+
+    def _open_for_reading(self, error: Exception) -> sqlite3.Connection:
+        self._drop()
+        self._retry_at = time.monotonic() + RETRY_S
+        self._warn(f"the history at {self.path} cannot be written ({error}); it goes on in memory and is written when that is possible")
+        for mode in ("mode=ro", "mode=ro&immutable=1"):
+            try:
+                self._db = _connect(f"{self.path.absolute().as_uri()}?{mode}", uri=True)
+                self._db.execute(f"SELECT {_NAMES} FROM runs LIMIT 1")  # noqa: S608 - our own column names
+                return self._db
+            except sqlite3.Error:
+                self._drop()
+        return self._blank()
+
+    def _blank(self) -> sqlite3.Connection:
+        self._retry_at = time.monotonic() + RETRY_S
+        self._db = _connect(":memory:")
+        _migrate(self._db)
+        return self._db
+
+    def _drop(self) -> None:
+        if self._db is not None:
+            self._db.close()
+        self._db, self._file, self._writable = None, None, False
+
+
+def _connect(where: str, *, uri: bool = False) -> sqlite3.Connection:
+    db = sqlite3.connect(where, timeout=BUSY_S, check_same_thread=False, isolation_level=None, uri=uri)
+    db.execute("PRAGMA temp_store = MEMORY")
+    return db
+
+
+def _use_journal(db: sqlite3.Connection, home: Path) -> None:
+    wanted = "truncate" if _on_network(home) else "wal"
+    try:
+        if db.execute("PRAGMA journal_mode").fetchone()[0] != wanted:
+            db.execute(f"PRAGMA journal_mode = {wanted}")
+    except sqlite3.OperationalError:
+        pass  # another kernel is changing it at this moment: the file says which journal holds, and every connection follows it
+    db.execute("PRAGMA synchronous = NORMAL")
+
+
+def _on_network(home: Path) -> bool:
+    """Whether several machines may see that folder: a write-ahead log needs memory that all of its writers share."""
+    if str(home).startswith("\\\\"):
+        return True
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
+        here = home.resolve()
+        mounts = [(point, kind) for point, kind in map(_mount, lines) if here.is_relative_to(point)]
+    except (OSError, IndexError):
+        return False
+    return bool(mounts) and _NETWORK_FILE_SYSTEMS.search(max(mounts, key=lambda mount: len(mount[0]))[1]) is not None
+
+
+def _mount(line: str) -> tuple[str, str]:
+    left, _, right = line.partition(" - ")
+    point = re.sub(r"\\(\d{3})", lambda found: chr(int(found.group(1), 8)), left.split(" ")[4])
+    return point, right.split(" ")[0]
+
+
+def _migrate(db: sqlite3.Connection) -> None:
+    if db.execute("PRAGMA user_version").fetchone()[0] >= len(MIGRATIONS):
+        return
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        seen = db.execute("PRAGMA user_version").fetchone()[0]  # another kernel may have been first
+        for statement in (text for migration in MIGRATIONS[seen:] for text in migration):
+            db.execute(statement)
+        db.execute(f"PRAGMA user_version = {max(seen, len(MIGRATIONS))}")
+        db.execute("COMMIT")
+    except BaseException:
+        _roll_back(db)
+        raise
+
+
+def _write(db: sqlite3.Connection, rows: Iterable[tuple[Any, ...]]) -> None:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        for row in rows:
+            db.execute(_UPSERT_RUN, row[:-1])
+            db.execute(_UPSERT_BODY, (row[0], row[-1]))
+        db.execute("COMMIT")
+    except BaseException:
+        _roll_back(db)
+        raise
+
+
+def _roll_back(db: sqlite3.Connection) -> None:
+    if db.in_transaction:
+        db.execute("ROLLBACK")
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _own_file(folder: Path, name: str) -> Path:
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / name
+    if not path.exists():
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+    return path
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _known(values: list[Any]) -> Mapping[str, Any]:
+    known = dict(zip(_KNOWN, values, strict=True))
+    return {**known, "created_at": (EPOCH + known["created_at"] * MICROSECOND).isoformat()}
+
+
+def _listed(names: Iterable[str], limit: int = 5) -> str:
+    shown = list(dict.fromkeys(names))
+    return "it could be " + ", ".join(shown[:limit]) + (", …" if len(shown) > limit else "")
