@@ -10,32 +10,29 @@ Without a kernel (a terminal IPython, a plain Python) every update would print a
 state, and on a terminal one line that is repainted.
 
 A display must not end a run: what fails here is caught once, stays visible with its reason, and plain lines follow.
-
-`ACI_NOTEBOOK_UI=html|text|quiet` overrides what is detected. IPython is imported only when something is shown in it.
 """
 
 from __future__ import annotations
 
 import base64
-import os
 import shutil
 import sys
 import threading
 import time
-import uuid
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 from ..events import Event, GapFound, TextReceived
 from ..record import RunRecord
 from . import render
+from .frontend import UI, Display, chosen_ui, front_end, front_end_display, reason, start_timer
 from .html import clean_line
+from .numbers import count, size
 from .render import Estimate
 from .stream import WRITE_BYTES, CellStream, Lines
 
-UI = Literal["auto", "html", "text", "quiet"]
 Now = Callable[[], datetime]
 Monotonic = Callable[[], float]
 Estimator = Callable[[RunRecord, datetime], Estimate | None]
@@ -48,56 +45,6 @@ VALUE_TYPES = ("text/plain", "text/html", "text/markdown", "text/latex", "image/
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
-
-
-def front_end() -> Literal["html", "text"]:
-    """`html` where a kernel's front end draws displays and updates them; `text` in a terminal IPython or without IPython."""
-    if "IPython" not in sys.modules:
-        return "text"
-    from IPython.core.getipython import get_ipython
-
-    return "html" if getattr(get_ipython(), "kernel", None) is not None else "text"
-
-
-def chosen_ui(ui: UI, quiet: bool = False) -> Literal["html", "text", "quiet"]:
-    """What a view does: what was asked for, else ACI_NOTEBOOK_UI, else what the front end can."""
-    if quiet:
-        return "quiet"
-    wanted: str = ui if ui != "auto" else os.environ.get("ACI_NOTEBOOK_UI", "auto").strip().lower()
-    if wanted == "html":
-        return "html"
-    if wanted == "text":
-        return "text"
-    return "quiet" if wanted == "quiet" else front_end()
-
-
-def front_end_display() -> Callable[..., Any]:
-    """IPython's `display`, imported when it is needed."""
-    from IPython import display as room
-
-    show: Callable[..., Any] = room.display
-    return show
-
-
-class _Display:
-    """One display of a front end, updated in place; what would look the same is not sent again."""
-
-    def __init__(self, run_id: str) -> None:
-        self._metadata = {"aci": {"run": run_id}}
-        self._handle: Any = None
-        self._sent: dict[str, Any] | None = None
-
-    @property
-    def opened(self) -> bool:
-        return self._handle is not None
-
-    def show(self, bundle: dict[str, Any]) -> None:
-        display = front_end_display()
-        if self._handle is None:
-            self._handle = display(bundle, raw=True, display_id=f"aci-{uuid.uuid4().hex}", metadata=self._metadata)
-        elif bundle != self._sent:
-            self._handle.update(bundle, raw=True, metadata=self._metadata)
-        self._sent = bundle
 
 
 class CellView:
@@ -126,8 +73,8 @@ class CellView:
         self._rich = self._ui == "html" or (self._ui == "quiet" and front_end() == "html")
         self._stream = CellStream(lines_max=lines_max, tail=tail, timestamps=timestamps)
         self._announce_holding = tail is None
-        self._header = _Display(record.run_id)
-        self._held = _Display(record.run_id)
+        self._header = Display(record.run_id)
+        self._held = Display(record.run_id)
         self._shown_at = float("-inf")
         self._key: object = None
         self._line_start = True
@@ -173,7 +120,7 @@ class CellView:
     def show_figure(self, png: bytes) -> None:
         """Show a figure, after all output so far."""
         self._guard(self._drain)
-        self._guard(self._show_bundle, {"image/png": png, "text/plain": f"<figure, PNG, {render.size(len(png))}>"})
+        self._guard(self._show_bundle, {"image/png": png, "text/plain": f"<figure, PNG, {size(len(png))}>"})
 
     # --- what is shown
 
@@ -323,21 +270,8 @@ def _head(key: object) -> object:
 
 def gap_line(lines: int | None) -> str:
     """The line in the output where some is missing."""
-    what = render.count(lines, "line") if lines else "an unknown number of lines"
+    what = count(lines, "line") if lines else "an unknown number of lines"
     return f"… {what} missing here: the service no longer held them …"
-
-
-def reason(error: Exception) -> str:
-    """An exception in a few words."""
-    text = " ".join(str(error).split())[:200]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def start_timer(seconds: float, action: Callable[[], None]) -> None:
-    """Do it a little later, in a thread of its own that nobody waits for."""
-    timer = threading.Timer(seconds, action)
-    timer.daemon = True
-    timer.start()
 
 
 class DetachedView:
@@ -361,7 +295,7 @@ class DetachedView:
         self._monotonic = monotonic
         self._later = later
         self._lock = threading.Lock()
-        self._display = _Display(record.run_id)
+        self._display = Display(record.run_id)
         self._lines = Lines()
         self._latest: deque[str] = deque(maxlen=DETACHED_LINES)
         self._shown_at = float("-inf")
