@@ -1,0 +1,162 @@
+"""From a request to its response: who may ask, which answer, which headers, which fault (aci-facts §1).
+
+Nothing here knows the web framework: `server` turns bytes into a `Request` and a `Response` into bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import re
+import secrets
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from .arm import Arm
+from .budgets import Budgets
+from .control import ROOT, Control
+from .deployment import World
+from .errors import ServiceError
+from .faults import Effect, Faults
+from .messages import MAX_BODY_BYTES, Request, Response, error_response
+from .routes import Route, find_route
+
+API_VERSION = re.compile(r"20\d\d-\d\d-\d\d(-preview)?")
+NOT_OF_THE_PROVIDER = "No registered resource provider found for API version '{version}'."
+STANDING_HEADERS = {
+    "Cache-Control": "no-cache",
+    "Pragma": "no-cache",
+    "Expires": "-1",
+    "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class App:
+    """All of the server's answers over HTTP. `token` None accepts any bearer token that is not empty."""
+
+    def __init__(self, arm: Arm, control: Control, faults: Faults, world: World, token: str | None) -> None:
+        self._arm = arm
+        self._control = control
+        self._faults = faults
+        self._world = world
+        self._token = token
+        self._budgets: dict[str, Budgets] = {}
+
+    async def handle(self, request: Request) -> Response:
+        """The response to one request; never raises `ServiceError`."""
+        try:
+            check_caller(request.headers)
+            if len(request.body) > MAX_BODY_BYTES:
+                raise too_large()
+            if request.path.startswith(ROOT):
+                if request.path != ROOT + "health":
+                    self._check_token(request)
+                response = await self._control.handle(request)
+            else:
+                self._check_token(request)
+                response = await self._handle_arm(request)
+        except ServiceError as error:
+            response = error_response(error)
+        return replace(response, headers={**STANDING_HEADERS, **response.headers})
+
+    async def _handle_arm(self, request: Request) -> Response:
+        route, values = find_route(request.method, request.path)
+        self._control.requests[route.kind] += 1
+        headers = _tracing_headers(route, values, request)
+        effect = self._faults.next_for(route.kind, values.get("name", ""))
+        try:
+            _check_api_version(request, route)
+            budget = self._budgets.setdefault(values.get("subscription", "").lower(), Budgets())
+            is_group = route.kind in ("create", "delete")
+            now = self._world.clock.now()
+            headers |= budget.count(request.method, is_group=is_group, now=now, limits=self._world.limits)
+            response = await self._answer(route, values, request, effect)
+        except ServiceError as error:
+            response = error_response(error)
+        return replace(response, headers={**headers, **response.headers})
+
+    async def _answer(self, route: Route, values: Mapping[str, str], request: Request, effect: Effect | None) -> Response:
+        answer = getattr(self._arm, route.answer)
+        if effect is None:
+            response: Response = await answer(request, values)
+            return response
+        if effect.delay_s:
+            await asyncio.sleep(effect.delay_s)
+        if effect.status is not None:
+            raise ServiceError(effect.status, effect.code, effect.message, retry_after=effect.retry_after)
+        if effect.drop == "before":
+            return Response(200, drop=True)
+        response = await answer(request, values)
+        if effect.null_content and route.kind == "logs":
+            response = replace(response, body={"content": None})
+        return replace(response, drop=effect.drop == "after")
+
+    def _check_token(self, request: Request) -> None:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        known = self._token
+        right = bool(token.strip()) if known is None else secrets.compare_digest(token.strip().encode(), known.encode())
+        if scheme.lower() != "bearer" or not right:
+            raise ServiceError(
+                401,
+                "AuthenticationFailed",
+                "Authentication failed. The 'Authorization' header is missing or does not hold this server's token.",
+            )
+
+
+def check_caller(headers: Mapping[str, str]) -> None:
+    """Refuse a Host that is not this machine (DNS rebinding), and whatever a web page sends."""
+    if not is_loopback(headers.get("host", "")):
+        raise ServiceError(403, "HostNotAllowed", "This server answers on loopback only.")
+    if "origin" in headers:
+        raise ServiceError(403, "OriginNotAllowed", "This server does not answer web pages.")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a Host header names this machine: localhost, 127.0.0.0/8 or [::1], with or without a port."""
+    name = host.rpartition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]
+    if name.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def too_large() -> ServiceError:
+    return ServiceError(
+        413,
+        "RequestContentTooLarge",
+        f"The request content size exceeds the maximum size of {MAX_BODY_BYTES} bytes.",
+    )
+
+
+def _check_api_version(request: Request, route: Route) -> None:
+    version = request.query.get("api-version", "")
+    if not version:
+        raise ServiceError(
+            400,
+            "MissingApiVersionParameter",
+            "The api-version query parameter (?api-version=) is required for all requests.",
+        )
+    if not API_VERSION.fullmatch(version):
+        raise ServiceError(400, "InvalidApiVersionParameter", f"The api-version '{version[:40]}' is invalid.")
+    if route.ours and not version >= "2017":
+        raise ServiceError(400, "NoRegisteredProviderFound", NOT_OF_THE_PROVIDER.format(version=version))
+
+
+def _tracing_headers(route: Route, values: Mapping[str, str], request: Request) -> dict[str, str]:
+    """`<region>:<guid>` where the provider answers, a bare guid where ARM does (A27)."""
+    tracking = str(uuid.uuid4())
+    region = values.get("location", "westeurope").replace(" ", "").lower()
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    headers = {
+        "x-ms-request-id": f"{region}:{tracking}" if route.ours else tracking,
+        "x-ms-correlation-request-id": tracking,
+        "x-ms-routing-request-id": f"LOCAL:{stamp}:{tracking}",
+    }
+    if client_id := request.headers.get("x-ms-client-request-id"):
+        headers["x-ms-client-request-id"] = re.sub(r"[^\w.\-]", "", client_id)[:64]
+    return headers

@@ -1,0 +1,1 @@
+"""What executes a container for the local ACI: one protocol, several worlds behind it."""

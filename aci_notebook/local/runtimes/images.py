@@ -1,0 +1,91 @@
+"""Which images this machine can stand in for, and the bare Python environment behind `python` ones.
+
+An image stands for an `Environment`: a search path and whether it is Python. The Python environment is a virtual
+environment, made once with `python -m venv` on first use (that is the pull), kept below the image cache, under a file
+lock, so that several servers can share one cache.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from .protocol import PullFailed
+
+MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PYTHON_TAG = re.compile(rf"(latest|slim|3|{re.escape(MINOR)}(\.\d+)?)(-[\w.-]+)?")
+REFERENCE = re.compile(r"(?P<path>[a-z0-9][a-z0-9._\-/]*(:[0-9]+/[a-z0-9._\-/]+)?)(:(?P<tag>\w[\w.\-]{0,127}))?")
+SHELLS = ("alpine", "bash", "busybox", "debian", "ubuntu")
+DOCKER_HUB = ("", "library", "docker.io", "docker.io/library", "index.docker.io/library")
+RUNNABLE = f"python, python:3, python:{MINOR} and its variants such as python:{MINOR}-slim; {', '.join(SHELLS)}"
+
+
+@dataclass(frozen=True)
+class Known:
+    """An image this machine stands in for, and its default command."""
+
+    is_python: bool
+    command: tuple[str, ...]
+
+
+def recognise(image: str) -> Known | None:
+    """What `image` stands for here; None if nothing."""
+    match = REFERENCE.fullmatch(image)
+    if match is None:
+        return None
+    registry, _, repository = match["path"].rpartition("/")
+    tag = match["tag"] or "latest"
+    from_hub = registry in DOCKER_HUB
+    is_python = repository == "python" and (from_hub or registry.startswith("mcr.microsoft.com"))
+    if is_python and PYTHON_TAG.fullmatch(tag):
+        return Known(is_python=True, command=("python3",))
+    if repository in SHELLS and from_hub:
+        return Known(is_python=False, command=("/bin/sh",))
+    return None
+
+
+def digest_of(image: str) -> str:
+    """The reference with a digest instead of its tag, as events show it; here the digest names the reference only."""
+    name, colon, tag = image.partition("@")[0].rpartition(":")
+    name = name if colon and "/" not in tag else image
+    return f"{name}@sha256:{hashlib.sha256(image.encode()).hexdigest()}"
+
+
+class PythonEnvironment:
+    """The virtual environment that `python` images stand for."""
+
+    def __init__(self, cache: Path) -> None:
+        self._folder = cache / f"python-{MINOR}"
+
+    @property
+    def search_path(self) -> str:
+        return f"{self._folder / 'bin'}:{SYSTEM_PATH}"
+
+    def make(self) -> None:
+        """Make it unless it is there (some seconds the first time; call it in a thread); raises `PullFailed`."""
+        ready = self._folder / "ready"
+        if ready.exists():
+            return
+        self._folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with open(self._folder.with_name(f"{self._folder.name}.lock"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if ready.exists():
+                return
+            shutil.rmtree(self._folder, ignore_errors=True)  # what a killed server left half made
+            made = subprocess.run(  # noqa: S603 - our own interpreter
+                [sys.executable, "-I", "-m", "venv", str(self._folder)],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if made.returncode:
+                raise PullFailed(f"python -m venv failed: {(made.stderr or made.stdout).strip()[-500:]}")
+            ready.touch()

@@ -1,0 +1,311 @@
+"""The 2023-05-01 resource as one table: which members exist, their types, what comes back and what never does.
+
+`parse` turns a request body into its canonical form (known members only, canonical letter case, numbers as floats
+where the service answers floats); `echo` turns that into what the service shows (aci-facts §2.3, A3, A4). A member
+added by a newer api-version needs one line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import invalid
+
+LARGEST = 2**53  # no number of this API is larger, and no float below it loses whole numbers
+Json = Any  # a JSON value: the wire's own shape, checked by `parse`
+
+
+@dataclass(frozen=True)
+class Text:
+    """A string; with `one_of`, one of these in any letter case, echoed as the service spells it."""
+
+    one_of: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number that comes back as a float."""
+
+
+@dataclass(frozen=True)
+class Whole:
+    """An integer."""
+
+
+@dataclass(frozen=True)
+class Flag:
+    """true or false."""
+
+
+@dataclass(frozen=True)
+class Anything:
+    """Any JSON, echoed as sent."""
+
+
+@dataclass(frozen=True)
+class Secret:
+    """Accepted, needed, never echoed; checked as `kind`."""
+
+    kind: Text | Anything
+
+
+@dataclass(frozen=True)
+class SecretMap:
+    """Name → text; comes back as an empty object: names are dropped as well as contents."""
+
+
+@dataclass(frozen=True)
+class TextMap:
+    """Name → text, echoed as sent."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A list of one kind of thing."""
+
+    of: Shape
+
+
+@dataclass(frozen=True)
+class Fields:
+    """An object with known members, in the order in which the service shows them."""
+
+    members: Mapping[str, Shape]
+
+
+Shape = Text | Number | Whole | Flag | Anything | Secret | SecretMap | TextMap | Listed | Fields
+
+TEXT = Text()
+PROTOCOL = Text(("TCP", "UDP"))
+PORTS = Listed(Fields({"protocol": PROTOCOL, "port": Whole()}))
+VARIABLES = Listed(Fields({"name": TEXT, "value": TEXT, "secureValue": Secret(TEXT)}))
+MOUNTS = Listed(Fields({"name": TEXT, "mountPath": TEXT, "readOnly": Flag()}))
+GPU = Fields({"count": Whole(), "sku": Text(("K80", "P100", "V100"))})
+AMOUNTS = Fields({"memoryInGB": Number(), "cpu": Number(), "gpu": GPU})
+PROBE = Fields(
+    {
+        "exec": Fields({"command": Listed(TEXT)}),
+        "httpGet": Fields(
+            {
+                "path": TEXT,
+                "port": Whole(),
+                "scheme": Text(("http", "https")),
+                "httpHeaders": Listed(Fields({"name": TEXT, "value": TEXT})),
+            }
+        ),
+        "initialDelaySeconds": Whole(),
+        "periodSeconds": Whole(),
+        "failureThreshold": Whole(),
+        "successThreshold": Whole(),
+        "timeoutSeconds": Whole(),
+    }
+)
+SECURITY = Fields(
+    {
+        "privileged": Flag(),
+        "allowPrivilegeEscalation": Flag(),
+        "capabilities": Fields({"add": Listed(TEXT), "drop": Listed(TEXT)}),
+        "runAsGroup": Whole(),
+        "runAsUser": Whole(),
+        "seccompProfile": TEXT,
+    }
+)
+CONTAINER = Fields(
+    {
+        "name": TEXT,
+        "properties": Fields(
+            {
+                "image": TEXT,
+                "command": Listed(TEXT),
+                "ports": PORTS,
+                "environmentVariables": VARIABLES,
+                "resources": Fields({"requests": AMOUNTS, "limits": AMOUNTS}),
+                "volumeMounts": MOUNTS,
+                "livenessProbe": PROBE,
+                "readinessProbe": PROBE,
+                "securityContext": SECURITY,
+            }
+        ),
+    }
+)
+INIT_CONTAINER = Fields(
+    {
+        "name": TEXT,
+        "properties": Fields(
+            {
+                "image": TEXT,
+                "command": Listed(TEXT),
+                "environmentVariables": VARIABLES,
+                "volumeMounts": MOUNTS,
+                "securityContext": SECURITY,
+            }
+        ),
+    }
+)
+VOLUME = Fields(
+    {
+        "name": TEXT,
+        "azureFile": Fields(
+            {
+                "shareName": TEXT,
+                "readOnly": Flag(),
+                "storageAccountName": TEXT,
+                "storageAccountKey": Secret(TEXT),
+            }
+        ),
+        "emptyDir": Anything(),
+        "secret": SecretMap(),
+        "gitRepo": Fields({"directory": TEXT, "repository": TEXT, "revision": TEXT}),
+    }
+)
+GROUP = Fields(
+    {
+        "identity": Fields({"type": TEXT, "userAssignedIdentities": Anything()}),
+        "location": TEXT,
+        "tags": TextMap(),
+        "zones": Listed(TEXT),
+        "properties": Fields(
+            {
+                "sku": Text(("Standard", "Dedicated", "Confidential")),
+                "containers": Listed(CONTAINER),
+                "initContainers": Listed(INIT_CONTAINER),
+                "imageRegistryCredentials": Listed(
+                    Fields(
+                        {
+                            "server": TEXT,
+                            "username": TEXT,
+                            "password": Secret(TEXT),
+                            "identity": TEXT,
+                            "identityUrl": TEXT,
+                        }
+                    )
+                ),
+                "restartPolicy": Text(("Always", "OnFailure", "Never")),
+                "ipAddress": Fields(
+                    {
+                        "ports": PORTS,
+                        "type": Text(("Public", "Private")),
+                        "ip": TEXT,
+                        "dnsNameLabel": TEXT,
+                        # checked, kept for nobody: dropped in group responses (aci-facts §2.3)
+                        "autoGeneratedDomainNameLabelScope": Secret(
+                            Text(("Unsecure", "TenantReuse", "SubscriptionReuse", "ResourceGroupReuse", "Noreuse"))
+                        ),
+                    }
+                ),
+                "osType": TEXT,  # a wrong one has a code of its own: validation.py
+                "volumes": Listed(VOLUME),
+                "diagnostics": Fields(
+                    {
+                        "logAnalytics": Fields(
+                            {
+                                "workspaceId": TEXT,
+                                "workspaceKey": Secret(TEXT),
+                                "logType": Text(("ContainerInsights", "ContainerInstanceLogs")),
+                                "metadata": TextMap(),
+                                "workspaceResourceId": TEXT,
+                            }
+                        )
+                    }
+                ),
+                "subnetIds": Listed(Fields({"id": TEXT, "name": TEXT})),
+                "dnsConfig": Fields({"nameServers": Listed(TEXT), "searchDomains": TEXT, "options": TEXT}),
+                "encryptionProperties": Fields({"vaultBaseUrl": TEXT, "keyName": TEXT, "keyVersion": TEXT, "identity": TEXT}),
+                "extensions": Listed(
+                    Fields(
+                        {
+                            "name": TEXT,
+                            "properties": Fields(
+                                {
+                                    "extensionType": TEXT,
+                                    "version": TEXT,
+                                    "settings": Anything(),
+                                    "protectedSettings": Secret(Anything()),
+                                }
+                            ),
+                        }
+                    )
+                ),
+                "confidentialComputeProperties": Fields({"ccePolicy": TEXT}),
+                "priority": TEXT,  # a wrong one has a code of its own: validation.py
+            }
+        ),
+    }
+)
+
+
+def parse(shape: Shape, value: Json, path: str) -> Json:
+    """The canonical form of `value`; raises a 400 that names the member (never its value) when it does not fit."""
+    match shape:
+        case Secret():
+            return parse(shape.kind, value, path)
+        case Anything():
+            return value
+        case Text(one_of):
+            return _text(one_of, _expect(value, str, "a string", path), path)
+        case Number():
+            return float(_number(value, "a number", path))
+        case Whole():
+            if _number(value, "an integer", path) != int(value):
+                raise _misfit(path, "an integer")
+            return int(value)
+        case Flag():
+            return _expect(value, bool, "true or false", path)
+        case SecretMap() | TextMap():
+            pairs = _expect(value, dict, "an object of strings", path)
+            return {name: _expect(text, str, "a string", f"{path}['{name}']") for name, text in pairs.items()}
+        case Listed(of):
+            items = _expect(value, list, "an array", path)
+            return [parse(of, item, f"{path}[{index}]") for index, item in enumerate(items)]
+        case Fields(members):
+            return _parse_fields(members, _expect(value, dict, "an object", path), path)
+
+
+def _parse_fields(members: Mapping[str, Shape], given: dict[str, Json], path: str) -> Json:
+    """Known members in the service's order; letter case does not matter, null means not sent, unknown is ignored."""
+    sent = {name.lower(): value for name, value in given.items() if value is not None}
+    return {
+        name: parse(shape, sent[name.lower()], f"{path}.{name}" if path else name)
+        for name, shape in members.items()
+        if name.lower() in sent
+    }
+
+
+def _text(one_of: tuple[str, ...], value: str, path: str) -> str:
+    if not one_of:
+        return value
+    for known in one_of:
+        if known.lower() == value.lower():
+            return known
+    raise invalid("bad value", f"The value '{value[:64]}' of '{path}' is not one of '{','.join(one_of)}'.")
+
+
+def _number(value: Json, wanted: str, path: str) -> int | float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > LARGEST:
+        raise _misfit(path, wanted)
+    return value
+
+
+def _expect(value: Json, kind: type, wanted: str, path: str) -> Json:
+    if not isinstance(value, kind):
+        raise _misfit(path, wanted)
+    return value
+
+
+def _misfit(path: str, wanted: str) -> Exception:
+    return invalid("bad value", f"The request content was invalid: '{path or 'the body'}' must be {wanted}.")
+
+
+def echo(shape: Shape, value: Json) -> Json:
+    """What the service shows of a canonical value: everything but secrets."""
+    match shape:
+        case SecretMap():
+            return {}
+        case Listed(of):
+            return [echo(of, item) for item in value]
+        case Fields(members):
+            return {name: echo(members[name], item) for name, item in value.items() if not isinstance(members[name], Secret)}
+        case _:
+            return value
