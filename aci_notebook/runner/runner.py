@@ -111,7 +111,6 @@ class Masker:
 
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\x1b") | {127})
 _SEPARATORS = re.compile(b"\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")  # C1 controls, and what str.splitlines takes for an end
-_ODD = re.compile("[\x00-\x08\n\x0b-\x1a\x1c-\x1f\\\\\x7f-\x9f\u2028\u2029\udc80-\udcff]")
 
 
 def is_clean(data: bytes) -> bool:
@@ -127,15 +126,18 @@ def is_clean(data: bytes) -> bool:
     return _SEPARATORS.search(data) is None
 
 
+_ESCAPES = {
+    ord(char): "".join("\\x%02x" % byte for byte in char.encode("utf-8", "surrogateescape"))
+    for group in (range(9), range(11, 27), range(28, 32), range(127, 160), (0x2028, 0x2029), range(0xDC80, 0xDD00))
+    for char in map(chr, group)
+}
+_ESCAPES.update({ord("\\"): "\\\\", ord("\n"): "\\n", ord("\r"): "\\r"})
+_BLANKS = {odd: " " for odd in _ESCAPES if odd != ord("\\")}
+
+
 def escape(data: bytes) -> bytes:
     """Return the payload of a frame with escapes: exact for any bytes."""
-
-    def one(match: "re.Match[str]") -> str:
-        char = match.group()
-        short = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}.get(char)
-        return short or "".join("\\x%02x" % byte for byte in char.encode("utf-8", "surrogateescape"))
-
-    return _ODD.sub(one, data.decode("utf-8", "surrogateescape")).encode("utf-8")
+    return data.decode("utf-8", "surrogateescape").translate(_ESCAPES).encode("utf-8")
 
 
 def cut_before(data: bytes, start: int, limit: int) -> int:
@@ -325,7 +327,7 @@ class Log:
         for name, value in fields.items():
             if value is None:
                 continue
-            text = _ODD.sub(lambda m: "\\" if m.group() == "\\" else " ", self.masker.text(str(value)))
+            text = self.masker.text(str(value)).translate(_BLANKS)
             parts.append(f"{name}={shlex.quote(text[:2000])}" if text else f"{name}=")
         self._frame(b"#", " ".join(parts).encode("utf-8", "replace"))
         self.last = self._batch[-1]
@@ -1472,13 +1474,14 @@ def execute(source: str, namespace: Dict[str, Any]) -> Any:
     """Run source as a notebook cell does; return its last expression's value."""
     lines = [line + "\n" for line in source.split("\n")]
     linecache.cache[CELL] = (len(source), None, lines, CELL)
-    tree = ast.parse(source, CELL)
+    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    tree = cast(ast.Module, compile(source, CELL, "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True))
     last = tree.body[-1] if tree.body else None
     if isinstance(last, ast.Expr) and not is_silenced(source):
         target = ast.Name(id=_VALUE, ctx=ast.Store())
         tree.body[-1] = ast.copy_location(ast.Assign(targets=[target], value=last.value), last)
         ast.fix_missing_locations(tree)
-    code = compile(tree, CELL, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    code = compile(tree, CELL, "exec", flags, dont_inherit=True)
     if code.co_flags & 0x80:  # inspect.CO_COROUTINE: the body awaits
         import asyncio
 

@@ -1,0 +1,142 @@
+"""runner.sh speaks the same language, under every shell that an image may have."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from running import Bench, Log, read_until, wait_gone
+
+SHELLS = {
+    "dash": ["dash"],
+    "bash": ["bash", "--posix"],
+    "ash": ["busybox", "ash"],
+}
+
+
+@pytest.fixture(params=SHELLS)
+def shell(request: pytest.FixtureRequest, bench: Bench) -> Bench:
+    argv = SHELLS[request.param]
+    found = shutil.which(argv[0]) or shutil.which(argv[0], path="/tmp/bb/bin")
+    if not found:
+        pytest.skip(f"no {argv[0]} on this machine")
+    bench.shell = [found, *argv[1:]]
+    return bench
+
+
+def run(bench: Bench, code: int) -> Log:
+    return bench.run(code, entry="runner.sh")
+
+
+def test_text_ends_and_secrets(shell: Bench) -> None:
+    shell.env["KEY"] = "s3cret*[x]"
+    script = """printf 'a\\\\b\\tc  \\n\\n'; echo "$KEY$KEY" >&2; printf '1%%\\r2%%\\n'; printf end; exit 3"""
+    log = run(shell.sh(script, mask=["KEY", "UNSET"]), 3)
+    assert log.text() == b"a\\b\tc  \n\n************\n2%\nend"
+    assert (log.end["outcome"], log.words) == ("failed", ["start", "phase", "end"])
+
+
+def test_a_long_line_is_cut(shell: Bench) -> None:
+    log = run(shell.sh("head -c 9000 /dev/zero | tr '\\0' x; echo"), 0)
+    assert log.text() == b"x" * 9000 + b"\n"
+    assert [mark for _, mark, _ in log.frames] == ["#", "#", "+", "+", "|", "#"]
+
+
+def test_arguments_and_the_body(shell: Bench) -> None:
+    argv = ["sh", "-c", 'printf "[%s]\\n" "$@"; cat "$3"', "x", "it's", "a  b", "{body}", ""]
+    log = run(shell.job("the body\n", argv=argv), 0)
+    assert log.text() == f"[it's]\n[a  b]\n[{shell.state}/body]\n[]\nthe body\n".encode()
+
+
+def test_signals_retries_and_time(shell: Bench) -> None:
+    end = run(shell.sh("kill -9 $$"), 137).end
+    assert (end["outcome"], end["signal"]) == ("signal", "SIGKILL")
+    fresh(shell)
+    log = run(shell.sh("echo x >> tries; [ $(wc -l < tries) -ge 2 ]", retries=3), 0)
+    assert log.house("retry") == [{"attempt": "2", "after_exit": "1"}]
+    fresh(shell)
+    log = run(shell.sh("echo up; exec sleep 60", timeout_s=1), 124)
+    assert (log.end["outcome"], log.text()) == ("timeout", b"up\n")
+
+
+def test_sigterm(shell: Bench) -> None:
+    process = shell.sh("trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.02; done", linger_s=600).start(
+        entry="runner.sh"
+    )
+    seen = read_until(process, b"| up\n")
+    process.terminate()
+    out, _ = process.communicate(timeout=15)
+    log = Log(seen + out).check()
+    assert (process.returncode, log.end["outcome"]) == (143, "terminated")
+    assert log.text().endswith(b"bye\n")
+
+
+def test_a_grandchild_does_not_hold_the_job(shell: Bench) -> None:
+    began = time.monotonic()
+    log = run(shell.sh("sleep 600 & echo $!"), 0)
+    assert time.monotonic() - began < 15
+    wait_gone(int(log.text()))
+
+
+def test_lingering_and_a_restart_in_place(shell: Bench) -> None:
+    process = shell.sh("echo x >> runs; echo one; exit 5", linger_s=600).start(entry="runner.sh")
+    seen = read_until(process, b"# end ")
+    process.terminate()
+    assert process.wait(10) == 5
+    shell.sh("echo x >> runs", linger_s=0)
+    assert run(shell, 0).raw == seen
+    assert (shell.work / "runs").read_text() == "x\n"
+
+
+def test_a_restart_in_the_middle(shell: Bench) -> None:
+    process = shell.sh("echo $$ > pid; echo one; exec sleep 600").start(entry="runner.sh")
+    seen = read_until(process, b"| one\n")
+    members = subprocess.run(["ps", "-o", "pid=", "-g", str(process.pid)], capture_output=True, text=True, check=False)
+    for pid in [*members.stdout.split(), (shell.work / "pid").read_text()]:
+        subprocess.run(["kill", "-9", pid], check=False, capture_output=True)
+    process.wait(10)
+    log = shell.run(0, entry="runner.sh", check=False)
+    assert log.raw.startswith(seen)
+    assert log.words[-2:] == ["again", "end"]
+    assert log.end["outcome"] == "restarted"
+
+
+def test_late_and_missing_things(shell: Bench) -> None:
+    assert run(shell.sh("echo never", start_by=time.time() - 5), 75).end["outcome"] == "late"
+    for code, outcome, job in [
+        (127, "no_interpreter", {"body": "print(1)"}),
+        (127, "no_interpreter", {"argv": ["no-such-program"]}),
+        (125, "install_failed", {"argv": ["true"], "requirements": ["pandas"]}),
+    ]:
+        fresh(shell)
+        log = run(shell.job(**job), code)  # type: ignore[arg-type]
+        assert log.end["outcome"] == outcome
+        assert log.text() == b""
+
+
+def test_start_sh_falls_back_to_it(bench: Bench) -> None:
+    tools = bench.folder / "bin"
+    tools.mkdir()
+    for name in ["sh", "cat", "chmod", "date", "mkfifo", "rm", "sleep", "wc", "tail", "setsid", "sync", "cp"]:
+        found = shutil.which(name)
+        assert found
+        (tools / name).symlink_to(found)
+    bench.env["PATH"] = str(tools)
+    start = (bench.files / "start.sh").read_text()
+    for path in ("/usr/local/bin/python3", "/usr/bin/python3", "/opt/conda/bin/python"):
+        assert path in start
+        start = start.replace(path, "/nowhere/python3")
+    (bench.files / "start.sh").write_text(start)
+    log = bench.job("echo here", argv=["sh", "{body}"]).run(0)
+    assert log.text() == b"here\n"
+    assert "shell" in log.house("start")[0]
+
+
+def fresh(bench: Bench) -> None:
+    """Empty the state folder."""
+    for path in bench.state.iterdir():
+        path.unlink()
+    Path(bench.work / "tries").unlink(missing_ok=True)
