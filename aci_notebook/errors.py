@@ -18,6 +18,7 @@
     │   └── RunNotFound           (LookupError) no run of this name, id or prefix
     ├── the service
     │   ├── ServiceError          it refused or could not be reached; carries status and code
+    │   ├── Transient             one request failed; the engine tries again, people meet it as a reason only
     │   ├── ImagePullError        the image cannot be pulled
     │   ├── CapacityError         the region has no room now
     │   ├── StartTimeout          --start-timeout was reached before the container ran
@@ -37,6 +38,7 @@ add it to the drawing and, if a run can end that way, to `lifecycle.verdict`.
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -103,6 +105,14 @@ class OptionError(AciError, ValueError):
         self.remedy = remedy
 
 
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`did you mean …?` for the nearest known words, or an empty text."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, list(known), n=2, cutoff=0.6)
+    return f"did you mean {' or '.join(near)}?" if near else ""
+
+
 def _short(value: object, limit: int = 80) -> str:
     text = value if isinstance(value, str) else repr(value)
     return repr(text if len(text) <= limit else text[: limit - 1] + "…")
@@ -162,6 +172,16 @@ class RunNotFound(AciError, LookupError):
 
 class ServiceError(AciError):
     """The service refused, or could not be reached until the run's deadline."""
+
+
+class Transient(ServiceError):
+    """One request failed in a way that may pass: throttled, 5xx, a dropped connection (`aci-facts` T7, T13).
+
+    `retry_after_s` is what the service asked for, else None. `unreachable`: nobody answered at all.
+    """
+
+    retry_after_s: float | None = None
+    unreachable: bool = False
 
 
 class ImagePullError(ServiceError):

@@ -7,16 +7,15 @@ RunSpec, `of="call"` fields say how the cell behaves (detached, dry run, what is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from . import parse as p
-from .errors import OptionError
+from .errors import OptionError, did_you_mean
 from .spec import Input, RunSpec
 
 SPOT_MAX_CPU, SPOT_MAX_MEMORY_GB = 4.0, 16.0
-PAYLOAD_LIMIT_BYTES = 2_500_000
 
 Group = Literal["container", "data", "where", "life", "shown"]
 
@@ -264,14 +263,6 @@ def check(values: Mapping[str, Any]) -> dict[str, Any]:
     return checked
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`did you mean …?` for the nearest known words, or an empty text."""
-    from difflib import get_close_matches
-
-    near = get_close_matches(word, list(known), n=2, cutoff=0.6)
-    return f"did you mean {' or '.join(near)}?" if near else ""
-
-
 def build(
     values: Mapping[str, Any], code: str | None = None, *, command: Sequence[str] = (), inputs: Sequence[Input] = (), python_minor: str
 ) -> RunSpec:
@@ -313,13 +304,3 @@ def _check_together(spec: RunSpec) -> None:
             raise OptionError(option, None, "works for Python cells", "leave it out, or leave --lang out")
     if spec.output_paths and not spec.has_runner:
         raise OptionError("--output", None, "needs a cell or a command", "give a command after --")
-    size = sum(item.size_bytes for item in spec.inputs) + len((spec.code or "").encode())
-    if size > PAYLOAD_LIMIT_BYTES:
-        largest = max(spec.inputs, key=lambda item: item.size_bytes, default=None)
-        what = f"{largest.name} alone has {largest.size_bytes / 1e6:.1f} MB" if largest else "the code alone is that large"
-        raise OptionError(
-            "--input",
-            ",".join(item.name for item in spec.inputs) or None,
-            f"inputs and code have {size / 1e6:.1f} MB; a container group's request takes {PAYLOAD_LIMIT_BYTES / 1e6:.1f} MB ({what})",
-            "ship less (a sample, fewer columns), or let the cell read the data from storage",
-        )

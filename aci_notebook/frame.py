@@ -14,9 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from .errors import OptionError
+from .errors import OptionError, did_you_mean
 from .events import OutcomeKind
-from .fields import did_you_mean
 from .record import State
 from .rows import FRAME_COLUMNS, micros
 

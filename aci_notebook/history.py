@@ -26,8 +26,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import RunNotFound
-from .fields import did_you_mean
+from .errors import RunNotFound, did_you_mean
 from .record import RunRecord
 from .rows import COLUMNS, EPOCH, MICROSECOND, record_of, row_of
 

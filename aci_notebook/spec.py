@@ -22,14 +22,11 @@ class Input:
 
     name: str
     data: bytes = field(repr=False)
+    size_bytes: int = 0
     type_name: str = ""
     format: str = "pickle"
     requires: tuple[str, ...] = ()
     by_value: bool = False
-
-    @property
-    def size_bytes(self) -> int:
-        return len(self.data)
 
 
 @dataclass(frozen=True, slots=True)

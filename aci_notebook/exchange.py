@@ -1,0 +1,116 @@
+"""Variables on their way in and home: pickles, by value where a class or function lives in the notebook. Lazily imported.
+
+cloudpickle writes what plain pickle cannot: functions, lambdas and classes of the notebook, by value. While it writes, the modules that
+the object needs are noted, so that the container can be given the same packages in the same versions before the cell runs. A
+module that is a file of the user's own, and no package, travels by value too.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import sys
+import zipfile
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from .errors import OptionError
+from .spec import Input
+
+_OURS = {"__main__", "builtins", "cloudpickle", "aci_notebook"}
+
+
+def encode(name: str, value: Any) -> Input:
+    """The variable as it travels. Raises OptionError where it cannot be pickled."""
+    import cloudpickle
+
+    needed: set[str] = set()
+
+    class Noting(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
+        def reducer_override(self, obj: Any) -> Any:
+            module = obj.__name__ if isinstance(obj, ModuleType) else getattr(obj, "__module__", None)
+            needed.update(part for part in (module, type(obj).__module__) if isinstance(part, str))
+            return super().reducer_override(obj)
+
+    own = [module for module in _own_modules(value) if module not in _OURS]
+    buffer = io.BytesIO()
+    try:
+        for module in own:
+            cloudpickle.register_pickle_by_value(sys.modules[module])
+        Noting(buffer, protocol=5).dump(value)
+    except Exception as error:  # an object may raise anything while it is pickled; the option is what the person can change
+        raise OptionError(
+            "--input",
+            name,
+            f"{_type_name(value)} cannot be pickled: {type(error).__name__}: {error}",
+            "ship plain data instead, or make it inside the cell",
+        ) from error
+    finally:
+        for module in own:
+            cloudpickle.unregister_pickle_by_value(sys.modules[module])
+    data = buffer.getvalue()
+    return Input(
+        name=name,
+        data=data,
+        size_bytes=len(data),
+        type_name=_type_name(value),
+        requires=tuple(requirements_of(needed)),
+        by_value=b"cloudpickle" in data,
+    )
+
+
+def decode(data: bytes) -> Any:
+    """The variable that came home. What the cell itself made is unpickled, nothing else."""
+    return pickle.loads(data)  # noqa: S301  # the person's own cell made it, in a container that only she started
+
+
+def _type_name(value: Any) -> str:
+    kind = type(value)
+    return kind.__name__ if kind.__module__ in {"builtins", "__main__"} else f"{kind.__module__.split('.')[0]}.{kind.__name__}"
+
+
+def _own_modules(value: Any) -> list[str]:
+    """Modules of the user's own that the value's class or function lives in: files that no package has."""
+    names = {getattr(value, "__module__", None), type(value).__module__}
+    return [name for name in names if isinstance(name, str) and name in sys.modules and _is_own(name)]
+
+
+def _is_own(module: str) -> bool:
+    top = module.partition(".")[0]
+    if top in sys.stdlib_module_names or top in _distributions() or top in _OURS:
+        return False
+    return getattr(sys.modules.get(module), "__file__", None) is not None
+
+
+@lru_cache(maxsize=1)
+def _distributions() -> Mapping[str, list[str]]:
+    return metadata.packages_distributions()
+
+
+def requirements_of(modules: Iterable[str]) -> list[str]:
+    """`package==version` for each module that a package installed here provides; the standard library needs none."""
+    found: dict[str, None] = {}
+    for top in sorted({module.partition(".")[0] for module in modules}):
+        if top in sys.stdlib_module_names or top in _OURS:
+            continue
+        for package in _distributions().get(top, [])[:1]:
+            version = metadata.version(package).partition("+")[0]
+            found[f"{package}=={version}"] = None
+    return list(found)
+
+
+@lru_cache(maxsize=1)
+def cloudpickle_zip() -> bytes:
+    """cloudpickle as a zip that can stand on sys.path: a bare image then needs nothing to take functions and send classes home."""
+    import cloudpickle
+
+    folder = Path(cloudpickle.__file__).parent
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.glob("*.py")):
+            archive.write(path, f"cloudpickle/{path.name}")
+    return buffer.getvalue()

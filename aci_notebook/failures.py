@@ -1,0 +1,124 @@
+"""From the record of a run that did not succeed to the exception a person meets. Pure, apart from rebuilding the remote exception.
+
+One table: outcome kind → class. A program that raised comes with its own exception: rebuilt as `__cause__`, and the error raised is also
+an instance of the remote class where that is possible, so `except ValueError` around a remote cell works as around a local one.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import pickle
+from collections.abc import Mapping
+from typing import Any
+
+from . import errors as er
+from .record import RunRecord
+
+_CLASSES: Mapping[str, type[er.AciError]] = {
+    "failed": er.RunFailed,
+    "oom": er.OutOfMemory,
+    "timeout": er.RunTimeout,
+    "install_failed": er.InstallFailed,
+    "no_interpreter": er.NoInterpreter,
+    "output_missing": er.OutputMissing,
+    "pull_failed": er.ImagePullError,
+    "start_timeout": er.StartTimeout,
+    "quota": er.QuotaError,
+    "capacity": er.CapacityError,
+    "refused": er.ServiceError,
+    "auth": er.AuthError,
+    "name_taken": er.NameTaken,
+    "evicted": er.Evicted,
+    "restarted": er.Evicted,
+    "stopped": er.GroupLost,
+    "lost": er.GroupLost,
+    "late": er.StartTimeout,
+    "unreachable": er.ServiceError,
+    "error": er.InternalError,
+}
+
+
+class RemoteError(Exception):
+    """Stands for a remote exception whose class does not exist here, or cannot be built."""
+
+
+def failure(record: RunRecord, remote: bytes | None = None) -> er.AciError | er.RunCancelled | None:
+    """The exception of a finished run; None where it succeeded. `remote` is the runner's `error` object (JSON)."""
+    outcome = record.outcome
+    if outcome is None or outcome.succeeded:
+        return None
+    if outcome.kind == "cancelled":
+        state = {"gone": "deleted", "deleting": "being deleted"}.get(record.group, record.group)
+        words = f"run {record.name} was cancelled; its container group is {state}" if record.group != "unborn" else "nothing was sent"
+        return er.RunCancelled(words, run_id=record.run_id, group_name=record.name)
+    cls = _CLASSES[outcome.kind]
+    data: dict[str, Any] = {
+        "hint": outcome.hint,
+        "run_id": record.run_id,
+        "group_name": record.name,
+        "exit_code": outcome.exit_code,
+        "status": outcome.status,
+        "code": outcome.code,
+    }
+    if remote is not None and issubclass(cls, er.RunFailed):
+        built = _with_remote(cls, remote, data)
+        if built is not None:
+            return _recorded(built, record)
+    reason = outcome.reason or "the program failed"
+    message = f"{reason} (run {record.name})"
+    if cls is er.RunFailed and outcome.exit_code is not None:
+        message = f"the program ended with exit code {outcome.exit_code} (run {record.name})"
+        message += f": {outcome.reason}" if outcome.signal else ""
+    if outcome.kind == "install_failed" and record.install:
+        message = f"{reason}: {record.install}"
+    if record.group == "unverified":
+        data["hint"] = f"{data['hint']}\n{record.warnings[-1]}".strip()
+    return _recorded(cls(message, **data), record)
+
+
+def _recorded(error: er.AciError, record: RunRecord) -> er.AciError:
+    if isinstance(error, er.RunFailed):
+        error.record = record
+    return error
+
+
+def _with_remote(cls: type[er.AciError], remote: bytes, data: dict[str, Any]) -> er.RunFailed | None:
+    try:
+        told = json.loads(remote)
+    except ValueError:
+        return None
+    cause = _rebuilt(told)
+    message = f"{told.get('type', 'Exception')}: {told.get('message', '')}"
+    error = _both(cls, type(cause), message, data)
+    error.remote_type = str(told.get("type", ""))
+    error.remote_traceback = str(told.get("traceback", ""))
+    error.__cause__ = cause
+    return error
+
+
+def _rebuilt(told: Mapping[str, Any]) -> BaseException:
+    """The remote exception itself; a RemoteError with its words where it cannot be had."""
+    packed = told.get("pickle")
+    if packed:
+        try:
+            made = pickle.loads(base64.b64decode(packed))  # noqa: S301  # what the person's own cell raised
+        except Exception:  # noqa: BLE001  # any class may fail in any way to be rebuilt; its words remain
+            made = None
+        if isinstance(made, BaseException):
+            return made
+    return RemoteError(f"{told.get('type', 'Exception')}: {told.get('message', '')}")
+
+
+def _both(cls: type[er.AciError], remote: type[BaseException], message: str, data: dict[str, Any]) -> er.RunFailed:
+    if issubclass(remote, Exception) and not issubclass(remote, RemoteError):
+        try:
+            joined: Any = type(cls.__name__, (cls, remote), {"__module__": cls.__module__, "__doc__": cls.__doc__, "__str__": cls.__str__})
+            error: er.RunFailed = joined.__new__(joined, message)
+            er.AciError.__init__(error, message, **data)
+            return error
+        except (TypeError, ValueError):
+            pass  # layouts that do not go together, or a constructor with its own wishes: the plain class says it all
+    plain = cls(message, **data)
+    assert isinstance(plain, er.RunFailed)
+    return plain

@@ -1,0 +1,84 @@
+"""What a cell does with its run: make the spec, start it, show it, bring its results into the notebook, raise its failure last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from .display.live import CellView, DetachedView
+from .errors import OptionError
+from .fields import check
+from .runs import Run, raise_failure
+from .spec import RunSpec
+from .watch import estimator, show_results, watch, watch_in_background
+
+if TYPE_CHECKING:
+    from .magics import AciMagics
+
+
+def launch(magics: AciMagics, values: Mapping[str, Any], code: str | None, command: tuple[str, ...] = ()) -> Run | None:
+    """Runs a cell's text or a command with the options of its line. Returns the Run of a detached or named run, else None."""
+    from .magics import check_python
+
+    given = dict(values)
+    call = check({name: given.pop(name) for name in ("as_name", "detach", "dry_run", "quiet", "on") if name in given})
+    inputs_text = given.pop("inputs", None)
+    session = magics.session(call.get("on"))
+    lang, code = language(given, code)
+    if code is not None and lang == "python" and code.strip():
+        check_python(code)
+    spec = session.spec(given, code, command=command, inputs=magics.inputs(inputs_text))
+    if call.get("dry_run"):
+        from .preview import show
+
+        show(session, spec)
+        return None
+    detach = bool(call.get("detach"))
+    if detach and (spec.outputs or spec.output_paths) and not call.get("as_name"):
+        raise OptionError("--output", ",".join(spec.outputs), "needs --as NAME in a detached run", "outputs are then in NAME.outputs()")
+    run = session.submit(spec, foreground=not detach)
+    if call.get("as_name"):
+        magics.bind({call["as_name"]: run})
+    estimate = estimator(session.house.folder)
+    if detach:
+        watch_in_background(run, DetachedView(run.record, estimate=estimate, quiet=bool(call.get("quiet"))))
+        return run
+    view = CellView(run.record, estimate=estimate, quiet=bool(call.get("quiet")))
+    watch(run, view)
+    bring_home(magics, run, view)
+    return None
+
+
+def language(values: dict[str, Any], code: str | None) -> tuple[str, str | None]:
+    """(interpreter, code): a shebang on the first line says the interpreter where --lang does not."""
+    if code is None:
+        return "", None
+    first = code.lstrip("\n").split("\n", 1)[0]
+    if first.startswith("#!") and "lang" not in values:
+        words = first[2:].split()
+        name = words[-1] if words and words[0].endswith("/env") else " ".join(words)
+        if name.rsplit("/", 1)[-1].startswith("python"):
+            return "python", code
+        values["lang"] = name
+    return str(values.get("lang") or "python"), code
+
+
+def bring_home(magics: AciMagics, run: Run, view: CellView) -> None:
+    """Value, figures and variables of a finished run; raises its failure last, so that everything else is there."""
+    show_results(run, view)
+    outcome = run.record.outcome
+    if outcome is not None and outcome.kind in {"succeeded", "output_missing"}:
+        magics.bind(run.outputs())
+        save_paths(run, run.record.spec)
+    raise_failure(run)
+
+
+def save_paths(run: Run, spec: RunSpec) -> None:
+    """Files and folders that -o asked for, unpacked below the working folder."""
+    import io
+    import tarfile
+
+    for name, item in run.objects().items():
+        if name.startswith("path:"):
+            with tarfile.open(fileobj=io.BytesIO(item.data), mode="r:gz") as archive:
+                archive.extractall(".", filter="data")

@@ -1,0 +1,142 @@
+"""`%%aci` and `%aci` in IPython: text becomes a spec, the spec a run, the run a display. Everything it knows about options comes from
+the field table; everything it knows about runs from the session.
+
+An error in the line is an ordinary exception that renders itself in a few lines, raised before anything is sent. A cell without a body
+never reaches a cell magic (IPython raises first), so an input transformer turns `%%aci --help` and the like into the line magic.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
+from traitlets import Any as AnyTrait
+from traitlets import Unicode
+
+from . import line as text
+from .errors import OptionError, did_you_mean
+from .fields import BY_NAME
+from .parse import parse_inputs
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from .runs import Run
+    from .session import Session
+    from .spec import Input
+
+
+@magics_class
+class AciMagics(Magics):
+    """The magics of aci_notebook. `%config AciMagics` sets defaults for this kernel."""
+
+    image = Unicode("", help="default image").tag(config=True)
+    cpu = AnyTrait(None, allow_none=True, help="default CPU cores").tag(config=True)
+    memory_gb = AnyTrait(None, allow_none=True, help="default memory in GB").tag(config=True)
+    on = Unicode("", help="where cells run: azure, local or a profile").tag(config=True)
+    profile = Unicode("", help="profile of the settings").tag(config=True)
+    location = Unicode("", help="default Azure region").tag(config=True)
+
+    @no_var_expand
+    @line_cell_magic
+    def aci(self, line: str, cell: str | None = None) -> Any:
+        """Runs a cell in a container group (%%aci), or a verb (%aci). `%%aci --help` and `%aci help` show all there is."""
+        if cell is None:
+            from .verbs import Verbs
+
+            return Verbs(self).dispatch(line)
+        return self.run_cell(line, cell)
+
+    # -- %%aci ----------------------------------------------------------------------------------------------------
+
+    def run_cell(self, line: str, cell: str) -> Run | None:
+        """Runs the cell; returns the Run of a detached one, None otherwise. Raises what the run ended with."""
+        parsed = text.parse(line, self.evaluate)
+        if parsed.wants_help:
+            print(text.help_text())  # noqa: T201  # the person asked for it
+            return None
+        below, _ = text.directives(cell)
+        values = {**below, **parsed.values}
+        return self.run(values, cell)
+
+    def run(self, values: Mapping[str, Any], code: str | None, command: tuple[str, ...] = ()) -> Run | None:
+        """The one way from checked text to a shown run, for cells and for `%aci run`."""
+        from .launch import launch
+
+        return launch(self, values, code, command)
+
+    def settings(self) -> Settings:
+        """The settings with this kernel's `%config` on top."""
+        names = ("image", "cpu", "memory_gb", "on", "location")
+        own = {name: getattr(self, name) for name in names if getattr(self, name) not in ("", None)}
+        return Settings(session=own, profile=self.profile or None)
+
+    def session(self, on: str | None = None) -> Session:
+        from .session import connect
+
+        return connect(on, self.settings())
+
+    @property
+    def ipython(self) -> InteractiveShell:
+        """The shell that these magics belong to."""
+        assert self.shell is not None
+        return self.shell
+
+    # -- the notebook's names -------------------------------------------------------------------------------------
+
+    def evaluate(self, expression: str) -> Any:
+        """A Python expression over the notebook's variables."""
+        shell = self.ipython
+        return eval(expression, shell.user_global_ns, shell.user_ns)  # noqa: S307  # the person's own line
+
+    def inputs(self, given: Any) -> tuple[Input, ...]:
+        """The variables of -i, encoded. Raises OptionError for a missing or unpicklable one."""
+        if not given:
+            return ()
+        from .exchange import encode
+
+        found = []
+        for name, expression in parse_inputs(given):
+            try:
+                value = self.evaluate(expression)
+            except NameError as error:
+                missing = error.name or expression
+                near = did_you_mean(missing, [known for known in self.ipython.user_ns if not known.startswith("_")])
+                raise OptionError(
+                    "--input", expression, f"{missing} is not defined in this notebook", near or "run its cell first"
+                ) from None
+            except Exception as error:  # whatever the person's own expression raises
+                raise OptionError("--input", expression, f"raises {type(error).__name__}: {error}") from error
+            found.append(encode(name, value))
+        return tuple(found)
+
+    def bind(self, names: Mapping[str, Any]) -> None:
+        """Sets variables of the notebook."""
+        self.ipython.user_ns.update(names)
+
+
+def check_python(cell: str) -> None:
+    """A cell that cannot be Python is refused here: a container that only finds a syntax error costs as much as any."""
+    try:
+        compile(cell, "<cell>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    except SyntaxError as error:
+        source = (error.text or "").rstrip("\n")
+        hint = f"{source}\n{' ' * max((error.offset or 1) - 1, 0)}^" if source else ""
+        if source.lstrip().startswith(("%", "!")):
+            hint += "\nIPython's % and ! lines do not travel; use --pip for packages, --lang bash for shell commands"
+        raise OptionError("%%aci", None, f"line {error.lineno} of the cell: {error.msg}", hint) from None
+
+
+def default_names() -> tuple[str, ...]:
+    """Every option's Python name, for completion."""
+    return tuple(BY_NAME)
+
+
+def bodyless(lines: list[str]) -> list[str]:
+    """Input transformer: `%%aci …` without a body becomes `%aci …`, because IPython refuses a cell magic without one."""
+    if not lines or not lines[0].startswith("%%aci") or any(item.strip() for item in lines[1:]):
+        return lines
+    return [lines[0][1:], *lines[1:]]

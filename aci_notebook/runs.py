@@ -1,0 +1,366 @@
+"""Runs in progress: a handle with the semantics of a future, and the threads that drive them.
+
+Every run, also one that a cell waits for, is driven by a thread of its own (`lifecycle.drive`); the cell's thread only waits on a
+queue, in slices, and turns an interrupt into a wish. So PUT, DELETE and the record are never torn, and there is one path, not two.
+
+A `Run` folds each event into its record, keeps the output in a log file, saves the record at every transition, and passes
+(record, event) on to whoever subscribed. Whoever comes late gets the log so far, then the rest: nothing twice, nothing lost.
+
+Threads are daemons: a kernel that exits does not hang on a run. `Runs.settle` gives deletions under way a moment at exit; what it leaves
+unverified stands in the history, and the next session looks at it first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Protocol, Self
+
+from . import events as ev
+from .errors import AciError, RunCancelled
+from .failures import failure
+from .lifecycle import Backend, Course, drive
+from .pace import Budget
+from .payload import GroupPlan
+from .record import RunRecord, fold
+
+SLICE_S = 0.1
+DELETE_HEAD_START_S = 3.0
+EXIT_WAIT_S = 2.0
+_QUIET = (ev.TextReceived, ev.ProgressReceived)
+
+
+class Store(Protocol):
+    """Where records are kept: `history.HistoryStore`."""
+
+    def save(self, record: RunRecord) -> None: ...
+
+    def log_path(self, run_id: str) -> Path: ...
+
+
+class RealClock:
+    """The time of this machine; satisfies `lifecycle.Clock`."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+class UserWish:
+    """The person's wish, set by any thread; satisfies `lifecycle.Wish`."""
+
+    def __init__(self) -> None:
+        self._kind = ""
+        self._set = threading.Event()
+
+    @property
+    def kind(self) -> str:
+        return self._kind
+
+    def want(self, kind: str) -> None:
+        if not self._kind:
+            self._kind = kind
+            self._set.set()
+
+    def wait(self, timeout_s: float) -> bool:
+        return self._set.wait(timeout_s)
+
+
+class Run:
+    """One run: look at it (`record`, `state`, `log()`), wait for it (`wait`, `result`, `await`), end it (`cancel`).
+
+    run = aci_notebook.submit("print('hi')")
+    run.wait().state
+    """
+
+    def __init__(self, record: RunRecord, store: Store) -> None:
+        self._record = record
+        self._store = store
+        self._lock = threading.RLock()
+        self._subscribers: list[queue.SimpleQueue[tuple[RunRecord, ev.Event]]] = []
+        self._callbacks: list[Callable[[Run], Any]] = []
+        self._settled = threading.Event()
+        self._finished = threading.Event()
+        self._objects: dict[str, ev.ObjectArrived] = {}
+        self._log: BinaryIO | None = None
+        self._log_in_memory: bytearray | None = None
+        self.wish = UserWish()
+
+    # -- looking --------------------------------------------------------------------------------------------------
+
+    @property
+    def record(self) -> RunRecord:
+        """Everything known about the run now; frozen."""
+        return self._record
+
+    @property
+    def run_id(self) -> str:
+        return self._record.run_id
+
+    @property
+    def name(self) -> str:
+        """The container group's name."""
+        return self._record.name
+
+    @property
+    def state(self) -> str:
+        """queued, pulling, starting, installing, running, collecting, cancelling, detached, or how it ended."""
+        outcome = self._record.outcome
+        return outcome.kind if outcome else self._record.state
+
+    def log(self) -> str:
+        """The program's output so far, whole."""
+        return self.log_bytes().decode("utf-8", "replace")
+
+    def log_bytes(self) -> bytes:
+        """The program's output so far, byte for byte."""
+        with self._lock:
+            if self._log_in_memory is not None:
+                return bytes(self._log_in_memory)
+            path = Path(self._record.log_path)
+            return path.read_bytes() if self._record.log_path and path.exists() else b""
+
+    def object(self, name: str) -> ev.ObjectArrived | None:
+        """What came home under that name (`value`, `error`, `figure-0`, `var:x`), or None."""
+        return self._objects.get(name)
+
+    def objects(self) -> dict[str, ev.ObjectArrived]:
+        """Everything that came home, in order."""
+        return dict(self._objects)
+
+    def __repr__(self) -> str:
+        return f"<Run {self.run_id} {self.name}: {self.state}>"
+
+    # -- waiting --------------------------------------------------------------------------------------------------
+
+    def done(self) -> bool:
+        """True when the output and the outputs are in and the group's deletion is on the wire."""
+        return self._settled.is_set()
+
+    def running(self) -> bool:
+        return not self.done()
+
+    def cancelled(self) -> bool:
+        return self._record.outcome is not None and self._record.outcome.kind == "cancelled"
+
+    def wait(self, timeout: float | None = None) -> Run:
+        """Waits for the end and returns the run; TimeoutError after `timeout` seconds. An interrupt leaves the run going."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self._settled.wait(SLICE_S):
+            if deadline is not None and time.monotonic() >= deadline:
+                raise TimeoutError(f"run {self.name} is still {self.state} after {timeout:g} s")
+        return self
+
+    def wait_gone(self, timeout: float | None = None) -> bool:
+        """Waits until the group is verified gone (or named as unverified, or kept); False if it is not yet."""
+        return self._finished.wait(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """The exception that the run ended with, or None."""
+        self.wait(timeout)
+        remote = self._objects.get("error")
+        return failure(self._record, remote.data if remote else None)
+
+    def result(self, timeout: float | None = None) -> Any:
+        """What the run brought home: its -o variables by name. Raises what `exception()` says."""
+        error = self.exception(timeout)
+        if error is not None:
+            raise error
+        return self.outputs()
+
+    def outputs(self) -> dict[str, Any]:
+        """The -o variables that came home, by name."""
+        from .exchange import decode
+
+        return {name[4:]: decode(item.data) for name, item in self._objects.items() if name.startswith("var:")}
+
+    def __await__(self) -> Generator[Any, None, Run]:
+        return asyncio.to_thread(self.wait).__await__()
+
+    def add_done_callback(self, call: Callable[[Run], Any]) -> None:
+        """Calls `call(run)` at the end, from a thread; at once if it is over."""
+        with self._lock:
+            if not self._settled.is_set():
+                self._callbacks.append(call)
+                return
+        call(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if not self.done():
+            self.cancel("left its with block")
+
+    # -- ending ---------------------------------------------------------------------------------------------------
+
+    def cancel(self, reason: str = "cancelled") -> bool:
+        """Asks for the end: the group is deleted. False if the run is over already."""
+        with self._lock:
+            if self._record.outcome is not None:
+                return False
+            self.emit(ev.CancelRequested(datetime.now(UTC), reason))
+        self.wish.want("cancel")
+        return True
+
+    def detach(self) -> None:
+        """Stops following; the run goes on and is bounded by its time-out."""
+        self.wish.want("detach")
+
+    # -- events ---------------------------------------------------------------------------------------------------
+
+    def subscribe(self) -> tuple[RunRecord, bytes, queue.SimpleQueue[tuple[RunRecord, ev.Event]]]:
+        """(record now, log so far, what comes from here on)."""
+        with self._lock:
+            events: queue.SimpleQueue[tuple[RunRecord, ev.Event]] = queue.SimpleQueue()
+            self._subscribers.append(events)
+            return self._record, self.log_bytes(), events
+
+    def unsubscribe(self, events: queue.SimpleQueue[tuple[RunRecord, ev.Event]]) -> None:
+        with self._lock:
+            if events in self._subscribers:
+                self._subscribers.remove(events)
+
+    def follow(self, events: queue.SimpleQueue[tuple[RunRecord, ev.Event]]) -> Iterator[tuple[RunRecord, ev.Event | None]]:
+        """(record, event) as they come, (record, None) about every SLICE_S of silence; ends with the run."""
+        ended_at: float | None = None
+        while True:
+            try:
+                yield events.get(timeout=SLICE_S)
+                continue
+            except queue.Empty:
+                pass
+            if self._record.outcome is not None and ended_at is None:
+                ended_at = time.monotonic()
+            late = ended_at is not None and time.monotonic() - ended_at > DELETE_HEAD_START_S
+            if (self._settled.is_set() or late) and events.empty():
+                return
+            yield self._record, None
+
+    def emit(self, event: ev.Event) -> RunRecord:
+        """Folds the event, keeps what it brings, tells the subscribers. Called by the driving thread, and by `cancel`."""
+        with self._lock:
+            if isinstance(event, ev.TextReceived):
+                self._keep_text(event.data)
+            elif isinstance(event, ev.ObjectArrived):
+                self._objects[event.name] = event
+            self._record = fold(self._record, event)
+            if not isinstance(event, _QUIET):
+                self._store.save(self._record)
+            for events in self._subscribers:
+                events.put((self._record, event))
+            record = self._record
+        if record.detached or (record.outcome is not None and record.group in {"deleting", "gone", "kept", "unverified"}):
+            self._settle()
+        return record
+
+    def _keep_text(self, data: bytes) -> None:
+        if self._log_in_memory is not None:
+            self._log_in_memory += data
+            return
+        try:
+            if self._log is None:
+                self._log = Path(self._record.log_path).open("ab", buffering=0)  # noqa: SIM115  # held as long as the run
+            self._log.write(data)
+        except OSError as error:
+            kept = self.log_bytes()
+            self._log_in_memory = bytearray(kept + data)
+            self.emit(ev.Warned(datetime.now(UTC), f"the log file cannot be written ({error.strerror}); the output is kept in memory"))
+
+    def _settle(self) -> None:
+        with self._lock:
+            if self._settled.is_set():
+                return
+            self._settled.set()
+            callbacks, self._callbacks = self._callbacks, []
+        for call in callbacks:
+            call(self)
+
+    def finish(self) -> None:
+        """The driving thread is done with this run."""
+        with self._lock:
+            if self._log is not None:
+                self._log.close()
+                self._log = None
+        self._settle()
+        self._finished.set()
+
+
+class Runs:
+    """The runs of this kernel and their threads."""
+
+    def __init__(self, store: Store, clock: RealClock | None = None, budget: Budget | None = None) -> None:
+        self._store = store
+        self._clock = clock or RealClock()
+        self._budget = budget or Budget()
+        self._runs: dict[str, Run] = {}
+
+    def start(self, record: RunRecord, plan: GroupPlan, backend: Backend, *, foreground: bool = True) -> Run:
+        """Begins a run; the record is on disk before this returns."""
+        run = Run(record, self._store)
+        self._store.save(record)
+        self._launch(run, plan, backend, Course(foreground=foreground))
+        return run
+
+    def adopt(self, record: RunRecord, backend: Backend, *, foreground: bool = True) -> Run:
+        """Follows a run that another kernel began: its log from the first line the service still holds."""
+        mine = self._runs.get(record.run_id)
+        if mine is not None and mine.running():
+            return mine
+        Path(record.log_path).unlink(missing_ok=True)
+        run = Run(fresh_for_adoption(record), self._store)
+        self._launch(run, None, backend, Course(adopt=True, foreground=foreground))
+        return run
+
+    def get(self, run_id: str) -> Run | None:
+        return self._runs.get(run_id)
+
+    def all(self) -> list[Run]:
+        return list(self._runs.values())
+
+    def settle(self, timeout_s: float = EXIT_WAIT_S) -> None:
+        """At kernel exit: a moment for deletions that are under way; runs that still run go on without us."""
+        deadline = time.monotonic() + timeout_s
+        for run in self.all():
+            if run.record.outcome is not None:
+                run.wait_gone(max(0.0, deadline - time.monotonic()))
+
+    def _launch(self, run: Run, plan: GroupPlan | None, backend: Backend, course: Course) -> None:
+        self._runs[run.run_id] = run
+
+        def body() -> None:
+            try:
+                drive(run.record, plan, backend, self._clock, run.wish, run.emit, self._budget, course)
+            except Exception:  # a bug of ours: the record says so already, the log says where
+                logging.getLogger(__name__).exception("run %s", run.run_id)
+            finally:
+                run.finish()
+
+        threading.Thread(target=body, name=f"aci-run-{run.run_id}", daemon=True).start()
+
+
+def fresh_for_adoption(record: RunRecord) -> RunRecord:
+    """The record as its new owner begins: what is read again from the log is counted again."""
+    return replace(
+        record, lines=0, bytes=0, gaps=0, lost_lines=0, homes=(), attempts=1, outcome=None, ended_at=None, cancel_reason="", trouble=""
+    )
+
+
+def raise_failure(run: Run) -> None:
+    """Raises what the run ended with, if it did not succeed; a cancelled run raises a KeyboardInterrupt of ours."""
+    error = run.exception()
+    if isinstance(error, AciError | RunCancelled):
+        raise error
