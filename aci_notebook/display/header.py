@@ -89,7 +89,7 @@ class Header:
     results: tuple[str, ...]
     notes: tuple[Note, ...]
     log_path: str
-    live: bool
+    stoppable: bool
 
 
 def describe(record: RunRecord, now: datetime, *, live: bool = True, estimate: Estimate | None = None, background: bool = False) -> Header:
@@ -106,7 +106,7 @@ def describe(record: RunRecord, now: datetime, *, live: bool = True, estimate: E
         results=_results(record, estimate) if ended else (),
         notes=_notes(record, now, live, background),
         log_path=record.log_path if ended or not live else "",
-        live=live and not ended,
+        stoppable=live and not ended and not record.cancel_reason,
     )
 
 
@@ -168,13 +168,11 @@ def _results(record: RunRecord, estimate: Estimate | None) -> tuple[str, ...]:
         results.append(f"exit code {outcome.exit_code}")
     if estimate is not None:
         results.append(_cost(record, estimate, rate=False))
-    if outcome.peak_memory_bytes is not None and not _memory_hint(record):
-        results.append(f"peak {_gb_text(outcome.peak_memory_bytes)} of {record.spec.memory_gb:g} GB")
-    if outcome.cpu_s is not None:
-        results.append(f"CPU {duration(outcome.cpu_s)}")
+    if outcome.peak_memory_bytes is not None:
+        results.append(size_hint(record) or f"peak {_gb_text(outcome.peak_memory_bytes)} of {record.spec.memory_gb:g} GB")
     if record.lines:
         results.append(count(record.lines, "line"))
-    group = {"gone": "group deleted", "deleting": "group on its way out", "kept": "group kept", "unverified": "group unverified"}
+    group = {"gone": "group deleted", "deleting": "group being deleted", "kept": "group kept", "unverified": "group unverified"}
     if record.group in group:
         results.append(group[record.group])
     return tuple(results)
@@ -185,13 +183,8 @@ def _gb_text(peak_bytes: int) -> str:
     return f"{value:.2f}" if value < 0.1 else f"{value:.1f}"
 
 
-def hint(record: RunRecord) -> str:
-    """The one hint of a finished run: the outcome's own, else a smaller size that would have done, else nothing."""
-    outcome = record.outcome
-    if outcome is None:
-        return ""
-    if outcome.hint:
-        return outcome.hint
+def size_hint(record: RunRecord) -> str:
+    """A smaller size that would have done, or nothing: `peak 0.3 of 4 GB: --memory 1 would do`."""
     return _memory_hint(record) or _cpu_hint(record)
 
 
@@ -271,11 +264,9 @@ def _end_notes(record: RunRecord) -> list[Note]:
     assert outcome is not None
     notes: list[Note] = []
     said = outcome.reason or (record.cancel_reason if outcome.kind == "cancelled" else "")
-    if said and said != f"exit code {outcome.exit_code}":
-        notes.append(Note("info" if OUTCOMES.get(outcome.kind, ("", "", "bad"))[2] != "bad" else "bad", said))
-    advice = hint(record)
-    if advice:
-        notes.append(Note("info", advice))
+    said = "" if said == f"exit code {outcome.exit_code}" else said
+    kind: Literal["bad", "info"] = "bad" if said and _state(record)[2] == "bad" else "info"
+    notes.append(Note(kind, "; ".join(part for part in (said, outcome.hint) if part)))
     home = [item for item in record.homes if not item.reason and _home_name(item)]
     if home:
         more = f", {len(home) - HOMES_MAX} more" if len(home) > HOMES_MAX else ""
@@ -319,6 +310,14 @@ def percentage(text: str) -> float | None:
     if parts and 0 <= int(parts.group(1)) <= int(parts.group(2)) > 0:
         return 100 * int(parts.group(1)) / int(parts.group(2))
     return None
+
+
+_BAR_ART = re.compile(r"\|[█▉▊▋▌▍▎▏#\- ]{2,200}\||\[[=>.#\- ]{2,200}\]|[━╸╺]{2,200}")
+
+
+def without_bar(text: str) -> str:
+    """The text without the bar that is drawn of characters, for where a real one stands beside it."""
+    return " ".join(_BAR_ART.sub(" ", text).split())
 
 
 def last_line(text: str) -> str:

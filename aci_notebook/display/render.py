@@ -20,7 +20,7 @@ from typing import Any
 
 from ..record import RunRecord
 from .header import Estimate as Estimate
-from .header import Header, Note, describe
+from .header import Header, Note, describe, without_bar
 from .html import Child, Node, el, style_sheet, terminal_nodes, to_html, visible
 from .numbers import count
 
@@ -46,10 +46,8 @@ def header_text(
     lines = [_first_line(header)]
     if header.results:
         lines.append("  " + " · ".join(header.results))
-    lines.append("  " + " · ".join(header.facts))
+    lines.append("  " + " · ".join([*header.facts, *([f"log {header.log_path}"] if header.log_path else [])]))
     lines.extend(f"  {_MARKS[note.kind]} {note.text}" for note in header.notes)
-    if header.log_path:
-        lines.append(f"  log {header.log_path}")
     lines.extend(f"  | {line}" for line in log_lines)
     return "\n".join(" ".join(visible(line).splitlines()) for line in lines)
 
@@ -68,7 +66,7 @@ STOP = el(
     "span",
     {"class": "aci-live"},
     el("button", {"class": "aci-stop", "type": "button", "data-commandlinker-command": "notebook:interrupt-kernel"}, "■ Stop"),
-    el("span", {"class": "aci-else"}, " (or interrupt the kernel)"),
+    el("span", {"class": "aci-else"}, " to stop: interrupt the kernel"),
 )
 
 
@@ -85,7 +83,7 @@ def header_html(
     header = describe(record, now, live=live, estimate=estimate, background=background)
     first = el(
         "div",
-        {"class": "aci-top"},
+        {"class": "aci-top aci-can-stop" if header.stoppable else "aci-top"},
         el(
             "span",
             {"class": "aci-status", "role": "status", "aria-live": "polite", "aria-atomic": "true"},
@@ -95,19 +93,18 @@ def header_html(
         ),
         " ",
         _steps_html(header) if header.steps else None,
-        " " if header.live else None,
-        STOP if header.live else None,
+        " " if header.stoppable else None,
+        STOP if header.stoppable else None,
     )
     rows: list[Child] = [style_sheet(css(bool(log_lines))), first]
     if header.results:
-        rows.append(_dotted("aci-results", header.results))
-    rows.append(_dotted("aci-facts", header.facts))
+        rows.append(_parted("aci-results", header.results))
+    log = [el("span", {"class": "aci-part"}, "log ", el("code", {}, header.log_path))] if header.log_path else []
+    rows.append(_parted("aci-facts", header.facts, *log))
     rows.extend(_note_html(note) for note in header.notes[:NOTES_SHOWN])
     if len(header.notes) > NOTES_SHOWN:
         more = header.notes[NOTES_SHOWN:]
         rows.append(el("details", {"class": "aci-note"}, el("summary", {}, f"{len(more)} more"), *map(_note_html, more)))
-    if header.log_path:
-        rows.append(el("div", {"class": "aci-log"}, "log ", el("code", {}, header.log_path)))
     if log_lines:
         rows.append(log_html(log_lines))
     return to_html(el("div", {"class": f"aci-run aci-{header.tone}"}, *rows))
@@ -141,19 +138,20 @@ def held_text(total: int, log_path: str) -> str:
     return f"… {count(total, 'line')} so far{where}; the latest:"
 
 
-def _dotted(name: str, parts: Sequence[str]) -> Node:
+def _parted(name: str, parts: Sequence[str], *more: Node) -> Node:
+    """Parts with a dot between them; the dot stays with the part before it when the line is broken."""
     children: list[Child] = []
-    for place_, part in enumerate(parts):
-        children.extend([" · "] if place_ else [])
-        children.append(el("span", {"class": "aci-part"}, part))
-    return el("div", {"class": name}, *children)
+    for place, part in enumerate(parts):
+        last = place == len(parts) - 1 and not more
+        children.extend([el("span", {"class": "aci-part"}, part if last else f"{part} ·"), " "])
+    return el("div", {"class": name}, *children, *more)
 
 
 def _steps_html(header: Header) -> Node:
     children: list[Child] = []
-    for place_, (word, time) in enumerate(header.steps):
-        children.extend([" → "] if place_ else [])
-        children.append(el("span", {"class": "aci-step"}, f"{word} {time}".rstrip()))
+    for place, (word, time) in enumerate(header.steps):
+        arrow = " →" if place < len(header.steps) - 1 else ""
+        children.extend([el("span", {"class": "aci-step"}, f"{word} {time}".rstrip() + arrow), " "])
     return el("span", {"class": "aci-steps"}, *children)
 
 
@@ -162,7 +160,7 @@ def _note_html(note: Note) -> Node:
     if note.kind == "progress" and note.percent is not None:
         bar = el("progress", {"class": "aci-bar", "max": "100", "value": f"{note.percent:g}", "aria-label": "progress"})
     mark = {"warn": "▲ ", "bad": "▲ "}.get(note.kind)
-    return el("div", {"class": f"aci-note aci-{note.kind}"}, bar, " " if bar else None, mark, note.text)
+    return el("div", {"class": f"aci-note aci-{note.kind}"}, bar, " " if bar else None, mark, without_bar(note.text) if bar else note.text)
 
 
 @cache

@@ -1,4 +1,7 @@
-"""Draws the headers into one page, light and dark, wide and narrow: `python tests/display/display_picture.py OUT.png`. To be looked at."""
+"""Draws the headers into pages, light, dark and narrow, to be looked at.
+
+    PYTHONPATH=. python tests/display/display_picture.py OUT.png
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
-
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
-
 import display_samples as s
+from playwright.sync_api import sync_playwright
 
 from aci_notebook import events as ev
 from aci_notebook.display.render import Estimate, header_html, held_html
