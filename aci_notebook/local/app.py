@@ -24,7 +24,14 @@ from .messages import MAX_BODY_BYTES, Request, Response, error_response
 from .routes import Route, find_route
 
 API_VERSION = re.compile(r"20\d\d-\d\d-\d\d(-preview)?")
-NOT_OF_THE_PROVIDER = "No registered resource provider found for API version '{version}'."
+PROVIDER_VERSIONS = frozenset(
+    """
+    2017-08-01-preview 2017-10-01-preview 2017-12-01-preview 2018-02-01-preview 2018-04-01 2018-06-01 2018-09-01
+    2018-10-01 2019-12-01 2020-11-01 2021-03-01 2021-07-01 2021-09-01 2021-10-01 2022-09-01 2022-10-01-preview
+    2023-02-01-preview 2023-05-01 2024-05-01-preview 2024-09-01-preview 2024-10-01-preview 2024-11-01-preview
+    2025-09-01
+    """.split()  # noqa: SIM905 - a list of literals would fill a page
+)
 STANDING_HEADERS = {
     "Cache-Control": "no-cache",
     "Pragma": "no-cache",
@@ -65,8 +72,10 @@ class App:
     async def _handle_arm(self, request: Request) -> Response:
         route, values = find_route(request.method, request.path)
         self._control.requests[route.kind] += 1
-        headers = _tracing_headers(route, values, request)
+        tracking = str(uuid.uuid4())
         effect = self._faults.next_for(route.kind, values.get("name", ""))
+        headers: dict[str, str] = {}
+        region = self._arm.region_of(values) if route.ours else ""
         try:
             _check_api_version(request, route)
             budget = self._budgets.setdefault(values.get("subscription", "").lower(), Budgets())
@@ -76,6 +85,8 @@ class App:
             response = await self._answer(route, values, request, effect)
         except ServiceError as error:
             response = error_response(error)
+        region = region or (self._arm.region_of(values) if route.ours else "")  # it may have been made just now
+        headers |= _tracing_headers(region, tracking, request)
         return replace(response, headers={**headers, **response.headers})
 
     async def _answer(self, route: Route, values: Mapping[str, str], request: Request, effect: Effect | None) -> Response:
@@ -147,13 +158,11 @@ def _check_api_version(request: Request, route: Route) -> None:
         raise ServiceError(400, "NoRegisteredProviderFound", NOT_OF_THE_PROVIDER.format(version=version))
 
 
-def _tracing_headers(route: Route, values: Mapping[str, str], request: Request) -> dict[str, str]:
-    """`<region>:<guid>` where the provider answers, a bare guid where ARM does (A27)."""
-    tracking = str(uuid.uuid4())
-    region = values.get("location", "westeurope").replace(" ", "").lower()
+def _tracing_headers(region: str, tracking: str, request: Request) -> dict[str, str]:
+    """`<region>:<guid>` where the provider answers for a region, a bare guid where ARM does (A27)."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     headers = {
-        "x-ms-request-id": f"{region}:{tracking}" if route.ours else tracking,
+        "x-ms-request-id": f"{region}:{tracking}" if region else tracking,
         "x-ms-correlation-request-id": tracking,
         "x-ms-routing-request-id": f"LOCAL:{stamp}:{tracking}",
     }

@@ -37,6 +37,15 @@ class Arm:
         self._world = world
         self._sessions = sessions
 
+    def region_of(self, values: Values) -> str:
+        """The short name of the region that a request is about; empty if ARM itself has to answer."""
+        if "location" in values:
+            return normalised_location(values["location"])
+        try:
+            return normalised_location(self._groups.get(_key(values)).plan.location) if "name" in values else ""
+        except errors.ServiceError:
+            return ""
+
     async def put_group(self, request: Request, values: Values) -> Response:
         body = parse(GROUP, request.json_object(), "")
         if "properties" not in body:

@@ -41,6 +41,7 @@ class Limits:
             if name not in kinds:
                 raise invalid("bad value", f"There is no limit '{name[:40]}'; there are: {', '.join(kinds)}.")
             is_flag = isinstance(value, bool)
-            if not isinstance(value, kinds[name]) or is_flag != (kinds[name] == (bool,)) or value < 0:
+            number = float(value) if isinstance(value, int | float) else -1.0
+            if not isinstance(value, kinds[name]) or is_flag != (kinds[name] == (bool,)) or number < 0:
                 raise invalid("bad value", f"The limit '{name}' cannot be '{value}'.")
         return replace(self, **given)

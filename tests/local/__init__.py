@@ -1,0 +1,1 @@
+"""The local ACI, through HTTP."""
