@@ -261,21 +261,25 @@ class LogCursor:
             self.foreign.append(text)
 
     def _merge(self, lines: list[_Line]) -> list[Item]:
+        items: list[Item] = []
         for line in lines:
-            if line.number == 1:
-                self._begin(line.payload)
+            if line.number == 1 and self._begin(line.payload):
+                items.append(House("anew", {}))
             if line.number >= self.next_number and line.number not in self._pending:
                 self._pending[line.number] = line
             elif line.stamp > self._last_stamp:
                 self._last_stamp = line.stamp
-        return list(self._drain())
+        return [*items, *self._drain()]
 
-    def _begin(self, payload: str) -> None:
-        if self._first_payload not in (None, payload):
+    def _begin(self, payload: str) -> bool:
+        """Notes line 1; True where it is another one than before: the container began anew."""
+        anew = self._first_payload not in (None, payload)
+        self._first_payload = payload
+        if anew:
             self.next_number = 1
             self.closing = None
             self._pending.clear()
-        self._first_payload = payload
+        return anew
 
     def _drain(self) -> Iterator[Item]:
         while (line := self._pending.pop(self.next_number, None)) is not None:

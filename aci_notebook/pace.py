@@ -33,10 +33,10 @@ class Pace:
 
     def interval_s(self, now: float) -> float:
         """Seconds until the next read."""
-        if self._reads < len(FIRST_LOOKS_S):
-            return FIRST_LOOKS_S[self._reads]
         if self.attached:
             return ATTACHED_S
+        if self._reads < len(FIRST_LOOKS_S):
+            return FIRST_LOOKS_S[self._reads]
         if self.flowing:
             return FLOWING_S
         return min(QUIET_MOST_S, max(QUIET_LEAST_S, QUIET_SHARE * (now - self.started)))

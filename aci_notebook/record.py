@@ -177,6 +177,9 @@ def _house(record: RunRecord, event: ev.HouseSaid) -> RunRecord:
             return replace(record, install=event.values.get("line", ""))
         case "retry":
             return replace(record, attempts=record.attempts + 1)
+        case "anew":
+            text = "the container lost its state and was started anew: the program runs again from its beginning"
+            return replace(record, attempts=record.attempts + 1, warnings=(*record.warnings, text))
         case "warn":
             return replace(record, warnings=(*record.warnings, event.values.get("text", "")))
         case _:

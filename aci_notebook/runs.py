@@ -27,10 +27,11 @@ from typing import Any, BinaryIO, Protocol, Self
 from . import events as ev
 from .errors import AciError, RunCancelled
 from .failures import failure
-from .lifecycle import Backend, Course, drive
+from .lifecycle import drive
 from .pace import Budget
 from .payload import GroupPlan
 from .record import RunRecord, fold
+from .stage import Backend, Course
 
 SLICE_S = 0.1
 DELETE_HEAD_START_S = 3.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .events import Event
-from .lifecycle import remove
 from .record import RunRecord, fold
+from .removal import remove
 from .runs import RealClock
 
 if TYPE_CHECKING:

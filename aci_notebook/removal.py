@@ -1,0 +1,98 @@
+"""A container group leaves the world: deleted, and verified by a GET that answers 404.
+
+Needs no wish and obeys none: whatever ended the run, this goes on. What could not be verified is told as such, with the reason; the history
+keeps it, and the next session looks again.
+"""
+
+from __future__ import annotations
+
+from . import events as ev
+from .errors import AciError, AuthError, Transient
+from .payload import RUN_TAG
+from .stage import Backend, Clock, Tell
+
+VERIFY_FOR_S = 60.0
+DELETE_FOR_S = 120.0
+LONGEST_WAIT_S = 30.0
+
+
+def remove(backend: Backend, clock: Clock, name: str, run_id: str, emit: Tell, *, sure: bool = True) -> bool:
+    """Deletes the group and verifies that it is gone; True when a GET said so. Needs no wish and obeys none.
+
+    `sure=False`: it is not known whether the group was ever made, or by whom: it is looked at first, and left alone where its tag is
+    another run's.
+    """
+    deadline = clock.monotonic() + DELETE_FOR_S
+    step = _Backoff(clock)
+    if not sure:
+        exists = _exists(backend, clock, name, run_id, step, deadline)
+        if exists is None:
+            emit(ev.DeleteUnverified(clock.now(), "the service did not say whether the group exists"))
+            return False
+        if not exists:
+            emit(ev.DeleteVerified(clock.now()))
+            return True
+    reason = "the service did not answer"
+
+    def on_sent() -> None:
+        emit(ev.DeleteRequested(clock.now()))
+
+    while clock.monotonic() < deadline:
+        try:
+            backend.delete(name, on_sent)
+        except (Transient, AuthError) as error:
+            reason = error.message
+            step.wait(error)
+        except AciError as error:
+            reason = error.message
+            break
+        else:
+            return _verify(backend, clock, name, run_id, emit, step)
+    emit(ev.DeleteUnverified(clock.now(), reason))
+    return False
+
+
+def _exists(backend: Backend, clock: Clock, name: str, run_id: str, step: _Backoff, deadline: float) -> bool | None:
+    """Whether the group exists and is this run's; None where the service gave no answer in time."""
+    while clock.monotonic() < deadline:
+        try:
+            found = backend.get(name)
+        except (Transient, AuthError) as error:
+            step.wait(error)
+            continue
+        return found is not None and found.tags.get(RUN_TAG) == run_id
+    return None
+
+
+def _verify(backend: Backend, clock: Clock, name: str, run_id: str, emit: Tell, step: _Backoff) -> bool:
+    deadline = clock.monotonic() + VERIFY_FOR_S
+    again_at = clock.monotonic() + VERIFY_FOR_S / 4
+    reason = "it still answers"
+    while clock.monotonic() < deadline:
+        try:
+            found = backend.get(name)
+            if found is None or found.tags.get(RUN_TAG, run_id) != run_id:
+                emit(ev.DeleteVerified(clock.now()))
+                return True
+            if clock.monotonic() > again_at:
+                again_at = deadline
+                backend.delete(name)
+        except (Transient, AuthError) as error:
+            reason = error.message
+        step.wait(None)
+    emit(ev.DeleteUnverified(clock.now(), reason))
+    return False
+
+
+class _Backoff:
+    """Waits between tries of a deletion: nobody's wish shortens them, the service's own words lengthen them."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.tries = 0
+
+    def wait(self, error: AciError | None) -> None:
+        asked = error.retry_after_s if isinstance(error, Transient) else None
+        seconds = asked if asked is not None else min(5.0, 0.1 * 2 ** min(self.tries, 6))
+        self.tries += 1
+        self.clock.sleep(min(seconds, 30.0))
