@@ -47,7 +47,7 @@ def front_end_display() -> Callable[..., Any]:
 
 
 class Display:
-    """One display of a front end, updated in place; what would look the same is not sent again."""
+    """One display of a front end, updated in place; what would look the same is not sent again, unless `always`."""
 
     def __init__(self, run_id: str) -> None:
         self._metadata = {"aci": {"run": run_id}}
@@ -58,11 +58,11 @@ class Display:
     def opened(self) -> bool:
         return self._handle is not None
 
-    def show(self, bundle: dict[str, Any]) -> None:
+    def show(self, bundle: dict[str, Any], always: bool = False) -> None:
         display = front_end_display()
         if self._handle is None:
             self._handle = display(bundle, raw=True, display_id=f"aci-{uuid.uuid4().hex}", metadata=self._metadata)
-        elif bundle != self._sent:
+        elif always or bundle != self._sent:
             self._handle.update(bundle, raw=True, metadata=self._metadata)
         self._sent = bundle
 

@@ -180,6 +180,8 @@ def _results(record: RunRecord, estimate: Estimate | None) -> tuple[str, ...]:
 
 def _gb_text(peak_bytes: int) -> str:
     value = gigabytes(peak_bytes)
+    if value < 0.005:
+        return "under 0.01"
     return f"{value:.2f}" if value < 0.1 else f"{value:.1f}"
 
 

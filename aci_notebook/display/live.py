@@ -155,7 +155,7 @@ class CellView:
         self._drain()
         if self._ui == "html":
             self._shown_at = self._monotonic()
-            self._header.show(self._bundle(live=False))
+            self._header.show(self._bundle(live=False), always=True)
         elif self._ui == "text":
             self._print_line(render.header_text(self._record, self._now(), live=False, estimate=self._estimated()))
 

@@ -1,6 +1,6 @@
 """Draws the headers into pages, light, dark and narrow, to be looked at.
 
-    PYTHONPATH=. python tests/display/display_picture.py OUT.png
+PYTHONPATH=. python tests/display/display_picture.py OUT.png
 """
 
 from __future__ import annotations
