@@ -1,7 +1,71 @@
 #!/usr/bin/env python3
-"""The runner: runs one job in a container, and prints a log from which every line can be proved to have arrived.
+r"""The runner: runs one job in a container, and prints a log from which every line can be proved to have arrived.
 
-ESSAY PLACEHOLDER
+It travels alone, as a file in a secret volume, into an image that knows nothing of us: one file, the standard library,
+Python 3.8 and newer, any user, nothing writable but STATE. `runner.py STATE` is the parent; `runner.py STATE --child`
+is the bootstrap of a Python body. Its settings, job.json, lie beside it (DEFAULTS below lists them).
+
+THE LOG. Every line that leaves is a frame, so nothing the program prints can be taken for ours:
+
+    NUMBER MARK [SPACE PAYLOAD] NEWLINE           NUMBER from 1, +1 each, the same again in a replay
+    |  text, a newline follows it                 +  text, no newline follows
+    \  text with escapes (\\ \n \r \xNN)          ~  the present look of a line rewritten by carriage returns
+    !  a line of the remote traceback             >  NAME I/N BASE64, a piece of an object
+    #  WORD key=value ..., a house line, quoted as a shell would: start phase install retry object skip warn again end
+
+Text is exact: unescaped and joined, `|` `+` `\` give the program's bytes, however it wrote them. `\` is used where a
+piece is not UTF-8 or holds a control character other than TAB and ESC, or something that str.splitlines takes for the
+end of a line. Long lines are cut at 4000 bytes, between characters. An open line leaves after 0.2 s of quiet, or when
+it has waited a second. The one exception to exactness is the bar: a line with a carriage return that is not its end
+is kept as a terminal would show it, seen in `~` frames at most once a second, and printed once, as text, when it ends.
+If its beginning had already left, its final look is preceded by one carriage return. Bars over several lines (cursor
+up) are not understood. Empty payloads have no space before them.
+
+HOW IT FLOWS. Program -> one pipe -> Watch -> Text -> Log: spool file -> writer thread -> fd 1. Only the main thread
+numbers, only the writer writes. The writer paces itself (burst, then rate; each frame costs its length and 32 bytes),
+because the service keeps a window of the last megabytes and no cursor; the spool takes what must wait, so the job is
+never blocked, and memory stays small. Pacing ends at SIGTERM, and at timeout_s + linger_s: a bill is bounded. With no
+space left for the spool, text is lost, counted and reported; house lines are kept in memory; numbers stay whole.
+
+HOW A JOB ENDS. By its child's exit, not by the end of the pipe, which a grandchild may hold: the pipe is drained for
+at most 2 s, then the rest of the process group is ended. The container's exit code is the job's; a signal is 128 + n.
+
+    outcome         exit    when
+    succeeded       0
+    failed          1..255  the program's exit code (126: the runner itself could not begin or broke, a warn says why)
+    signal          128+n   it was killed; signal=NAME
+    oom             137     by SIGKILL, or with exit code 137, and the kernel counts an out-of-memory kill; or by
+                            SIGKILL at 93 % of memory_gb (the largest process, or the container's cgroup if it is ours)
+    timeout         124     timeout_s from the runner's start, installation included: SIGTERM, 5 s, SIGKILL
+    terminated      143     SIGTERM, SIGINT or SIGHUP from outside: forwarded, 5 s or a second one, SIGKILL; no linger.
+                            A job that had already ended keeps its own outcome
+    install_failed  125     pip's words are in `# install` lines
+    no_interpreter  127     the command is not in the image, or cannot be executed
+    late            75      start_by has passed and there is no mark: an emptyDir was lost, do not run twice
+    restarted       0       the platform started the container again: not run again
+
+RESTARTED IN PLACE. STATE/started (one line for each attempt: number, time) is on the disk before a child starts.
+STATE/spool is written out again from its first frame; if the closing frame is in it, that is all. Otherwise `# again`
+follows with the next number and, unless retries are left, `# end outcome=restarted`; a retry gets what remains of
+timeout_s. A mark without a whole line counts as an attempt: in doubt a job does not run twice. lines= and bytes= of
+the closing frame count the text of the whole spool, of all attempts together.
+
+GOING HOME. A Python body's results are packed by the child into STATE/out and printed by the parent after the
+program's text: tracebacks first (of every attempt), then, of the last attempt, the objects: error, value, var:NAME,
+path:P, figure-N. sha256= and bytes= are of the raw object, encoded= counts its base64; NAME has spaces, percent signs
+and control characters %-encoded. Objects share one limit; what does not fit is a `# skip`, and the rest goes on;
+figures come last because nobody asked for them by name. Variables go home only from success, figures and error also
+from failure, paths from everything except terminated and what never ran. Fields of a shape in `error` beyond the
+contract: each entry of "chain" has "link": "cause" or "context".
+
+SECRETS. The values of the variables named in `mask` (6 characters and more; also without surrounding white space) are
+replaced in text, house lines, tracebacks, error and value, also across the borders of chunks: an end that could begin
+a secret is held back, even from the flush of an open line, until it is decided. Objects that were asked for by name
+go home as they are. A program that encodes a secret before it prints it is beyond us.
+
+WHEN YOU TOUCH IT. A new frame or field: here, in logs.py on the other side, in tests/runner/running.py, and where it
+is simple in runner.sh. A new outcome: the table above and the client's. Anything that reads /proc or cgroups must be
+optional: the local ACI runs this on macOS too.
 """
 
 from __future__ import annotations
@@ -10,6 +74,7 @@ import ast
 import base64
 import codecs
 import errno
+import fcntl
 import hashlib
 import json
 import linecache
@@ -46,7 +111,8 @@ DRAIN_S = 2.0
 GROUP_GRACE_S = 0.5
 STOP_GRACE_S = 5.0
 
-EXIT_LATE, EXIT_TIMEOUT, EXIT_INSTALL, EXIT_BROKEN, EXIT_MISSING, EXIT_TERMINATED = 75, 124, 125, 126, 127, 143
+EXIT_LATE, EXIT_INSTALL, EXIT_BROKEN, EXIT_MISSING = 75, 125, 126, 127
+ASKED = {"timeout": 124, "terminated": 143}
 
 
 # ── masking ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -239,7 +305,8 @@ class Log:
     def __init__(self, path: str, masker: Masker, job: Dict[str, Any], drained: Callable[[], None]) -> None:
         self.masker = masker
         self.number = self.lines = self.bytes = 0
-        self.last = b""
+        self.last = b""  # the last house line
+        self.ended = False  # whether the closing frame is printed
         self.lost_bytes = 0  # text that found no space left on the disk
         self._batch: List[bytes] = []
         self._committed = (0, 0, 0)
@@ -247,7 +314,7 @@ class Log:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         self._size = 0
         self._recover()
-        self._burst, self._rate = float(job["burst_bytes"]), float(job["rate_bytes_s"])
+        self._burst, self._rate = float(job["burst_bytes"]), max(1.0, float(job["rate_bytes_s"]))
         self._grown = threading.Condition()
         self._hurry = threading.Event()
         self._closing = False
@@ -392,7 +459,7 @@ class Log:
                     break
                 self._size += len(line)
                 self.number, mark, payload = int(frame.group(1)), frame.group(2), frame.group(3) or b""
-                self.last = line
+                self.ended = mark == b"#" and payload.startswith(b"end ")
                 if mark in b"|!":
                     self.bytes, self.lines = self.bytes + len(payload) + 1, self.lines + 1
                 elif mark == b"+":
@@ -646,12 +713,11 @@ class Watch:
         self._sink, self._signals, self._deadline = sink, signals, deadline
         self._pipe, write_end = os.pipe()
         os.set_blocking(self._pipe, False)
-        try:
-            import fcntl
-
-            fcntl.fcntl(write_end, 1031, PIPE_BYTES)  # F_SETPIPE_SZ: Linux; a bigger pipe is comfort, not need
-        except (ImportError, OSError):
-            pass
+        if sys.platform.startswith("linux"):
+            try:
+                fcntl.fcntl(write_end, 1031, PIPE_BYTES)  # F_SETPIPE_SZ: a bigger pipe is comfort, not need
+            except OSError:
+                pass
         try:
             self._child = subprocess.Popen(
                 argv, env=env, stdin=subprocess.DEVNULL, stdout=write_end, stderr=write_end, start_new_session=True
@@ -661,11 +727,12 @@ class Watch:
             raise
         finally:
             os.close(write_end)
-        self.timed_out = self.left_over = False
+        self.asked: Optional[str] = None  # why we asked it to end, if we did: "terminated" or "timeout"
+        self.left_over = False
         self._open = True
         self._ended: Optional[Ended] = None
         self._ended_at = self._read_at = 0.0
-        self._kill_at: Optional[float] = None
+        self._kill_at = 0.0
 
     def run(self) -> Ended:
         """Return how the child ended, after its output was drained and its group ended."""
@@ -693,7 +760,7 @@ class Watch:
         if self._ended is not None:
             times = [self._ended_at + DRAIN_S, self._sink.due_at()]
         else:
-            times = [self._deadline if not self.timed_out else None, self._kill_at, self._sink.due_at()]
+            times = [self._kill_at if self.asked else self._deadline, self._sink.due_at()]
         soonest = min((at for at in times if at is not None), default=float("inf")) - time.monotonic()
         return max(0.0, min(soonest, 1.0))
 
@@ -733,11 +800,11 @@ class Watch:
         stop = self._signals.stop
         if self._ended is not None:
             return
-        if self._kill_at is None and (stop or now >= self._deadline):
-            self.timed_out = not stop
+        if not self.asked and (stop or now >= self._deadline):
+            self.asked = "terminated" if stop else "timeout"
             self._signal_group(stop[0] if stop else signal.SIGTERM)
             self._kill_at = now + STOP_GRACE_S
-        elif self._kill_at is not None and (now >= self._kill_at or len(stop) > 1):
+        elif self.asked and (now >= self._kill_at or len(stop) > 1):
             self._signal_group(signal.SIGKILL)
             self._kill_at = now + STOP_GRACE_S
 
@@ -963,27 +1030,30 @@ class Runner:
     def run(self) -> int:
         """Do everything; return the container's exit code."""
         self.log.start()
-        again = os.path.exists(self.path("started")) or b"# end " in self.log.last
-        if again and (b"# end " in self.log.last or os.path.exists(self.path("end"))):
+        if self.log.ended or os.path.exists(self.path("end")):
             return self.linger(0)
-        if not again and self.job["start_by"] is not None and time.time() > float(self.job["start_by"]):
-            self.say_start()
-            return self.end("late", EXIT_LATE)
-        if again and not self.take_up():
-            self.log.house("again", run=self.job["run"], attempt=self.attempt, at=now_text())
-            return self.end("restarted", 0)
-        self.mark()
-        if again:
-            self.log.house("again", run=self.job["run"], attempt=self.attempt, at=now_text())
-        else:
-            self.say_start()
         try:
-            return self.end(*self.work())
-        except Exception as error:  # noqa: BLE001 - our own bug: the log must end all the same
+            return self.end(*self.outcome())
+        except Exception as error:  # noqa: BLE001 - our own bug, or no space left: the log must end all the same
             for line in traceback.format_exc().splitlines()[-6:]:
                 self.log.house("warn", text=f"runner: {line}")
             self.log.house("warn", text=f"the runner itself failed: {type(error).__name__}: {error}")
             return self.end("failed", EXIT_BROKEN)
+
+    def outcome(self) -> Tuple[str, int]:
+        """Decide whether the job may run, and run it; return outcome and exit code."""
+        again = os.path.exists(self.path("started"))
+        if not again and self.job["start_by"] is not None and time.time() > float(self.job["start_by"]):
+            self.say_start()
+            return "late", EXIT_LATE
+        allowed = not again or self.take_up()
+        if allowed:
+            self.mark()
+        if again:
+            self.log.house("again", run=self.job["run"], attempt=self.attempt, at=now_text())
+        else:
+            self.say_start()
+        return self.work() if allowed else ("restarted", 0)
 
     def say_start(self) -> None:
         """Print the first line of all."""
@@ -997,7 +1067,7 @@ class Runner:
         """After a restart in place: whether the job may run once more. Counts the attempts of earlier runners."""
         with open(self.path("started"), encoding="ascii") as file:
             marks = [line.split() for line in file if line.endswith("\n")]
-        self.attempt = len(marks)
+        self.attempt = max(1, len(marks))
         if self.attempt > int(self.job["retries"]):
             return False
         if marks:  # the time limit counts from the first start, as far as the clock can be believed
@@ -1039,7 +1109,7 @@ class Runner:
             shutil.rmtree(self.path("out"), ignore_errors=True)
             self.folder("out")
             outcome, code = self.run_once()
-            if outcome not in ("failed", "signal", "oom") or self.attempt > int(self.job["retries"]):
+            if outcome not in ("failed", "signal", "oom") or self.attempt > int(self.job["retries"]) or self.signals.stop:
                 break
             self.attempt += 1
             self.mark()
@@ -1082,10 +1152,8 @@ class Runner:
         """Return outcome and exit code of a child that ended."""
         code = exit_code(ended.code)
         self.signal_name = signal_name(-ended.code) if ended.code < 0 else None
-        if self.signals.stop:
-            return "terminated", EXIT_TERMINATED
-        if watch.timed_out:
-            return "timeout", EXIT_TIMEOUT
+        if watch.asked:
+            return watch.asked, ASKED[watch.asked]
         if code == 0:
             return "succeeded", 0
         limit = self.job["memory_gb"]
@@ -1114,8 +1182,9 @@ class Runner:
         where = "python {}.{} {} {}".format(*sys.version_info[:2], sys.platform, os.uname().machine)
         key = hashlib.sha256("\n".join([*sorted(self.job["requirements"]), where]).encode()).hexdigest()
         layers = os.environ.get("ACI_NOTEBOOK_LAYERS", "")
-        shared = bool(layers) and os.path.isdir(layers) and os.access(layers, os.W_OK)
-        target = os.path.join(layers, key) if shared else self.path("site")
+        target = os.path.join(layers, key)
+        if not layers or not (os.path.isdir(target) or (os.path.isdir(layers) and os.access(layers, os.W_OK))):
+            target = self.path("site")
         if os.path.isdir(target):
             self.log.house("install", line="already here: reused")
         else:
@@ -1149,10 +1218,8 @@ class Runner:
                     raise
         shutil.rmtree(beside, ignore_errors=True)
         self.install_s = time.monotonic() - began
-        if self.signals.stop:
-            return "terminated", EXIT_TERMINATED
-        if watch.timed_out:
-            return "timeout", EXIT_TIMEOUT
+        if watch.asked:
+            return watch.asked, ASKED[watch.asked]
         return ("install_failed", EXIT_INSTALL) if ended.code else None
 
     # the way home
@@ -1284,6 +1351,7 @@ class Body:
     def run(self) -> int:
         """Run the body, put its results into the state folder, return the exit code."""
         self.settle_in()
+        own = os.getpid()
         value = None
         try:
             self.load_inputs()
@@ -1293,13 +1361,18 @@ class Body:
         except SystemExit as stop:
             code = self.exit_status(stop)
         except BaseException as error:  # noqa: BLE001 - whatever the program raises is its result
-            self.error(error)
+            if os.getpid() == own:
+                self.error(error)
+            else:
+                traceback.print_exc()
             code = 130 if isinstance(error, KeyboardInterrupt) else 1
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
             except (AttributeError, OSError, ValueError):  # the program closed or replaced it
                 pass
+        if os.getpid() != own:  # the program has forked, and this is its child
+            return code
         if code == 0:
             if value is not None:
                 self.value(value)

@@ -21,11 +21,21 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     bench.close()
 
 
+def interpreter(bench: Bench, version: str) -> Bench:
+    found = sorted(PYENV.glob(f"{version}*/bin/python3"))
+    if not found:
+        pytest.skip(f"no Python {version} on this machine")
+    bench.python = str(found[0])
+    return bench
+
+
 @pytest.fixture(params=VERSIONS)
 def any_python(request: pytest.FixtureRequest, bench: Bench) -> Bench:
     """The bench with each interpreter in turn."""
-    found = sorted(PYENV.glob(f"{request.param}*/bin/python3"))
-    if not found:
-        pytest.skip(f"no Python {request.param} on this machine")
-    bench.python = str(found[0])
-    return bench
+    return interpreter(bench, request.param)
+
+
+@pytest.fixture(params=["3.8.18", "3.13.0"])
+def edge_python(request: pytest.FixtureRequest, bench: Bench) -> Bench:
+    """The bench with the oldest and the newest interpreter."""
+    return interpreter(bench, request.param)

@@ -59,7 +59,7 @@ class Log:
                 parts.append(
                     re.sub(
                         rb"\\(?:x[0-9a-f]{2}|.)",
-                        lambda m: SHORT.get(m.group()) or bytes([int(m.group()[2:], 16)]),
+                        lambda m: SHORT.get(m.group()) or bytes.fromhex(m.group()[2:].decode()),
                         payload,
                     )
                 )

@@ -49,6 +49,18 @@ def test_between_the_closing_frame_and_its_file(bench: Bench) -> None:
     assert bench.run(0).raw == first.raw
 
 
+def test_text_that_says_end_is_not_the_end(bench: Bench) -> None:
+    process = bench.sh("echo $$ > pid; echo '# end exit=0'; exec sleep 600").start()
+    read_until(process, b"# end exit")
+    kill_runner(bench, process)
+    assert bench.run(0).end["outcome"] == "restarted"
+
+
+def test_an_empty_mark_counts_as_a_start(bench: Bench) -> None:
+    (bench.state / "started").touch()
+    assert bench.sh("echo never").run(0, check=False).end["outcome"] == "restarted"
+
+
 def test_retries_count_a_restart_as_an_attempt(bench: Bench) -> None:
     process = bench.sh(LONG, retries=1).start()
     read_until(process, b"| two\n")

@@ -74,9 +74,9 @@ def test_sigterm(shell: Bench) -> None:
     assert log.text().endswith(b"bye\n")
 
 
-def test_a_grandchild_does_not_hold_the_job(shell: Bench) -> None:
+def test_a_grandchild_does_not_hold_the_job(bench: Bench) -> None:
     began = time.monotonic()
-    log = run(shell.sh("sleep 600 & echo $!"), 0)
+    log = run(bench.sh("sleep 600 & echo $!"), 0)
     assert time.monotonic() - began < 15
     wait_gone(int(log.text()))
 
