@@ -77,7 +77,7 @@ def _auth_error(error: ClientAuthenticationError, place: Endpoint) -> AuthError:
     said = words(error)
     if place.loopback:
         return AuthError(
-            f"the local ACI refused its token: {words}", hint="%aci local stop, then run the cell again", status=error.status_code
+            f"the local ACI refused its token: {said}", hint="%aci local stop, then run the cell again", status=error.status_code
         )
     hint = "log in with: az login — or give a service principal in a profile (%aci profile save); %aci doctor looks closer"
     return AuthError(f"Azure gave no access: {said}", hint=hint, status=error.status_code)
