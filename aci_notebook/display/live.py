@@ -89,11 +89,7 @@ class CellView:
     def consume(self, record: RunRecord, event: Event) -> None:
         """Show what an event changed; `record` is the one after it."""
         self._record = record
-        mono = self._monotonic()
-        if isinstance(event, TextReceived) and (self._show_traceback or not event.traceback):
-            self._stream.feed(event.data, event.at, mono)
-        elif isinstance(event, GapFound):
-            self._stream.say(gap_line(event.lines), event.at)
+        self._guard(self._take, event)
         self._guard(self._refresh, False)
 
     def tick(self, record: RunRecord) -> None:
@@ -109,8 +105,12 @@ class CellView:
     def settle(self, record: RunRecord) -> None:
         """After `close`: the last words on the container group, in the header alone; never prints, so any thread may call it."""
         self._record = record
-        if self._ui == "html" and self._header.opened:
-            self._guard(self._header.show, self._bundle(live=False))
+        if self._ui != "html" or not self._header.opened:
+            return
+        try:
+            self._header.show(self._bundle(live=False), always=True)
+        except Exception as error:  # noqa: BLE001 - as in `_guard`, but a print would land in somebody else's cell
+            self.failure = self.failure or reason(error)
 
     def show_value(self, bundle: dict[str, Any]) -> None:
         """Show the value of the body's last expression, after all output so far."""
@@ -124,6 +124,12 @@ class CellView:
 
     # --- what is shown
 
+    def _take(self, event: Event) -> None:
+        if isinstance(event, TextReceived) and (self._show_traceback or not event.traceback):
+            self._stream.feed(event.data, event.at, self._monotonic())
+        elif isinstance(event, GapFound):
+            self._stream.say(gap_line(event.lines), event.at)
+
     def _refresh(self, first: bool) -> None:
         mono = self._monotonic()
         record = self._record
@@ -133,7 +139,6 @@ class CellView:
             self._write(self._stream.flush(mono))
             self._print_line(self._status())
         self._key = key
-        was_holding = self._held.opened or not self._announce_holding
         self._write(self._stream.due(mono))
         if not urgent and mono - self._shown_at < HEADER_EVERY_S:
             return
@@ -144,7 +149,7 @@ class CellView:
             self._write(self._stream.flush(mono))
             self._end_line()
             self._held.show(self._held_bundle())
-        elif self._stream.holding and self._ui == "text" and not was_holding and not self.failure:
+        elif self._stream.holding and self._ui == "text" and self._announce_holding:
             self._announce_holding = False
             self._write(self._stream.flush(mono))
             self._print_line(f"… more output than a cell should hold; its last lines follow at the end{self._where()}")
@@ -308,7 +313,8 @@ class DetachedView:
         with self._lock:
             self._record = record
             if self._ui == "text":
-                sys.stdout.write(render.status_line(record, self._now()) + f"  in the background; %aci attach {record.name} follows it\n")
+                line = f"{render.status_line(record, self._now())}  in the background; %aci attach {record.name} follows it"
+                print(line)  # noqa: T201 - the one line of this view, in the cell that started the run
                 return
             self._show()
 

@@ -245,6 +245,20 @@ def test_a_display_that_fails_says_why_and_goes_on_as_text(
     assert stage.view.failure == "LookupError: no price <here>"
 
 
+def test_a_late_failure_does_not_print_into_another_cell(published: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
+    def price(record: RunRecord, now: datetime) -> Estimate:
+        if record.group == "gone":
+            raise LookupError("no price")
+        return Estimate(0.1, 0.1)
+
+    stage = Stage(CellView, ui="html", estimate=price)
+    stage.view.open(stage.record)
+    stage.end()
+    stage.view.settle(s.after(stage.record, ev.DeleteVerified(s.at(90))))
+    assert capsys.readouterr().out == ""
+    assert stage.view.failure == "LookupError: no price"
+
+
 def test_a_closed_stdout_does_not_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     closed = io.StringIO()
     closed.close()
