@@ -5,11 +5,9 @@ Rules:
   cannot be written is kept in memory, is found by every question like the rest, and is written as soon as the file takes it; `warnings`
   says so once. A record is on disk when `save` returns, in the sense that killing the process does not lose it (a power cut
   may lose the last moments: the write-ahead log is not flushed at every commit).
-* Instants are stored as whole microseconds, so that filters are comparisons in SQL; bodies are apart from the rows that filters scan.
+* Instants are stored as whole microseconds, so that filters are comparisons in SQL.
 * The file may vanish, be replaced or be damaged while kernels run: before each use its identity is checked, a damaged one is
   moved aside with the time in its name, and runs of this process that are not over are written into the new one.
-* MIGRATIONS is a list; `PRAGMA user_version` counts how many a file has seen. Append to it, never edit; only add columns with
-  defaults, because an older version of this package may be writing the same file from another kernel.
 * A connection never crosses a fork.
 """
 
@@ -26,47 +24,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .database import NAMES, NOT_SETTLED, WITH_BODIES, connect, identity, is_damage, migrate, use_journal, with_unsaved, write
 from .errors import RunNotFound, did_you_mean
 from .record import RunRecord
-from .rows import COLUMNS, EPOCH, MICROSECOND, record_of, row_of
+from .rows import EPOCH, MICROSECOND, record_of, row_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-BUSY_S = 2.0
 RETRY_S = 30.0
-NOT_SETTLED = "outcome IS NULL OR group_state IN ('asked', 'alive', 'deleting', 'unverified')"
-
-MIGRATIONS: tuple[tuple[str, ...], ...] = (
-    (
-        """CREATE TABLE runs (run_id TEXT PRIMARY KEY, name TEXT, state TEXT, outcome TEXT, exit_code INTEGER,
-        created_at INTEGER NOT NULL, started_at INTEGER, finished_at INTEGER, queued_s REAL, pull_s REAL, run_s REAL,
-        image TEXT, cpu REAL, memory_gb REAL, spot INTEGER, location TEXT, target TEXT, cost_usd REAL, peak_memory_gb REAL,
-        cpu_s REAL, log_lines INTEGER, log_bytes INTEGER, notebook TEXT, code TEXT, tags TEXT, error TEXT,
-        group_state TEXT, updated_at INTEGER)""",
-        "CREATE TABLE bodies (run_id TEXT PRIMARY KEY, body TEXT NOT NULL)",
-        "CREATE INDEX runs_created ON runs (created_at)",
-        "CREATE INDEX runs_name ON runs (name)",
-        f"CREATE INDEX runs_not_settled ON runs (created_at) WHERE {NOT_SETTLED}",
-    ),
-)
-
-_NAMES = ", ".join(COLUMNS)
-_MARKS = ", ".join("?" * len(COLUMNS))
-_UPSERT_RUN = (
-    f"INSERT INTO runs ({_NAMES}) VALUES ({_MARKS}) ON CONFLICT (run_id) DO UPDATE SET "  # noqa: S608 - our own column names
-    + ", ".join(f"{name} = excluded.{name}" for name in COLUMNS[1:])
-)
-_UPSERT_BODY = "INSERT INTO bodies (run_id, body) VALUES (?, ?) ON CONFLICT (run_id) DO UPDATE SET body = excluded.body"
-_WITH_BODIES = "runs JOIN bodies USING (run_id)"
-_UNSAVED = (
-    f"CREATE TEMP TABLE unsaved ({_NAMES}, body)",
-    f"""CREATE TEMP VIEW known AS SELECT {_NAMES}, body FROM temp.unsaved
-    UNION ALL SELECT {_NAMES}, body FROM main.runs JOIN main.bodies USING (run_id)
-    WHERE run_id NOT IN (SELECT run_id FROM temp.unsaved)""",  # noqa: S608 - our own column names
-)
 _KNOWN = ("run_id", "name", "target", "created_at", "image")
-_NETWORK_FILE_SYSTEMS = re.compile(r"nfs|cifs|smb|9p|afs|sshfs|gluster|lustre|beegfs|ceph|vboxsf|drvfs|virtiofs|davfs")
 
 Cost = Callable[[RunRecord], float | None]
 
@@ -254,21 +221,13 @@ class HistoryStore:
             for attempt in (1, 2):
                 try:
                     db = self._open()
-                    source = self._with_unsaved(db) if self._unsaved else _WITH_BODIES if bodies else "runs"
+                    source = with_unsaved(db, self._unsaved.values()) if self._unsaved else WITH_BODIES if bodies else "runs"
                     query = f"SELECT {columns} FROM {source} WHERE {clause} {end}"  # noqa: S608 - values are bound; the rest is ours
                     return db.execute(query, bound).fetchall()
                 except sqlite3.Error as error:
                     if not self._cope(error) or attempt == 2:
                         self._warn(f"the history at {self.path} cannot be read ({error})")
         return []
-
-    def _with_unsaved(self, db: sqlite3.Connection) -> str:
-        if not db.execute("SELECT 1 FROM sqlite_temp_master WHERE name = 'known'").fetchone():
-            for statement in _UNSAVED:
-                db.execute(statement)
-        db.execute("DELETE FROM temp.unsaved")
-        db.executemany(f"INSERT INTO temp.unsaved VALUES ({_MARKS}, ?)", self._unsaved.values())  # noqa: S608 - our own marks
-        return "temp.known"
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
@@ -277,7 +236,7 @@ class HistoryStore:
             try:
                 db = self._open()
                 if self._writable:
-                    _write(db, self._unsaved.values())
+                    write(db, self._unsaved.values())
                     self._unsaved.clear()
                 return
             except sqlite3.Error as error:
@@ -286,7 +245,7 @@ class HistoryStore:
 
     def _cope(self, error: sqlite3.Error) -> bool:
         """Whether a second attempt makes sense, after trouble with the file."""
-        if _is_damage(error):
+        if is_damage(error):
             self._set_aside(error)
             return True
         self._warn(f"the history at {self.path} cannot be written ({error}); it goes on in memory and is written when that is possible")
@@ -297,7 +256,7 @@ class HistoryStore:
         self._drop()
         kept = self.path.with_name(f"{self.path.name}.damaged-{self._now():%Y%m%dT%H%M%SZ}-{os.getpid()}")
         try:
-            if mine in (None, _identity(self.path)):  # else another kernel has moved it already
+            if mine in (None, identity(self.path)):  # else another kernel has moved it already
                 for tail in ("-wal", "-shm", ""):
                     source = self.path.with_name(self.path.name + tail)
                     if source.exists():
@@ -313,7 +272,7 @@ class HistoryStore:
     def _open(self) -> sqlite3.Connection:
         if self._db is not None:
             if self._writable:
-                if self._file == _identity(self.path):
+                if self._file == identity(self.path):
                     return self._db
                 self._unsaved = {**self._open_runs, **self._unsaved}
             elif time.monotonic() < self._retry_at:
@@ -322,14 +281,14 @@ class HistoryStore:
         try:
             self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
-            self._file = _identity(self.path)
-            self._db = _connect(str(self.path))
-            _use_journal(self._db, self.home)
-            _migrate(self._db)
+            self._file = identity(self.path)
+            self._db = connect(str(self.path))
+            use_journal(self._db, self.home)
+            migrate(self._db)
             self._writable = True
             return self._db
         except (OSError, sqlite3.Error) as error:
-            if isinstance(error, sqlite3.Error) and _is_damage(error):
+            if isinstance(error, sqlite3.Error) and is_damage(error):
                 raise
             return self._open_for_reading(error)
 
@@ -339,8 +298,8 @@ class HistoryStore:
         self._warn(f"the history at {self.path} cannot be written ({error}); it goes on in memory and is written when that is possible")
         for mode in ("mode=ro", "mode=ro&immutable=1"):
             try:
-                self._db = _connect(f"{self.path.absolute().as_uri()}?{mode}", uri=True)
-                self._db.execute(f"SELECT {_NAMES} FROM runs LIMIT 1")  # noqa: S608 - our own column names
+                self._db = connect(f"{self.path.absolute().as_uri()}?{mode}", uri=True)
+                self._db.execute(f"SELECT {NAMES} FROM runs LIMIT 1")  # noqa: S608 - our own column names
                 return self._db
             except sqlite3.Error:
                 self._drop()
@@ -348,8 +307,8 @@ class HistoryStore:
 
     def _blank(self) -> sqlite3.Connection:
         self._retry_at = time.monotonic() + RETRY_S
-        self._db = _connect(":memory:")
-        _migrate(self._db)
+        self._db = connect(":memory:")
+        migrate(self._db)
         return self._db
 
     def _drop(self) -> None:
@@ -358,92 +317,12 @@ class HistoryStore:
         self._db, self._file, self._writable = None, None, False
 
 
-def _connect(where: str, *, uri: bool = False) -> sqlite3.Connection:
-    db = sqlite3.connect(where, timeout=BUSY_S, check_same_thread=False, isolation_level=None, uri=uri)
-    db.execute("PRAGMA temp_store = MEMORY")
-    return db
-
-
-def _use_journal(db: sqlite3.Connection, home: Path) -> None:
-    wanted = "truncate" if _on_network(home) else "wal"
-    try:
-        if db.execute("PRAGMA journal_mode").fetchone()[0] != wanted:
-            db.execute(f"PRAGMA journal_mode = {wanted}")
-    except sqlite3.OperationalError:
-        pass  # another kernel is changing it at this moment: the file says which journal holds, and every connection follows it
-    db.execute("PRAGMA synchronous = NORMAL")
-
-
-def _on_network(home: Path) -> bool:
-    """Whether several machines may see that folder: a write-ahead log needs memory that all of its writers share."""
-    if str(home).startswith("\\\\"):
-        return True
-    try:
-        lines = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
-        here = home.resolve()
-        mounts = [(point, kind) for point, kind in map(_mount, lines) if here.is_relative_to(point)]
-    except (OSError, IndexError):
-        return False
-    return bool(mounts) and _NETWORK_FILE_SYSTEMS.search(max(mounts, key=lambda mount: len(mount[0]))[1]) is not None
-
-
-def _mount(line: str) -> tuple[str, str]:
-    left, _, right = line.partition(" - ")
-    point = re.sub(r"\\(\d{3})", lambda found: chr(int(found.group(1), 8)), left.split(" ")[4])
-    return point, right.split(" ")[0]
-
-
-def _migrate(db: sqlite3.Connection) -> None:
-    if db.execute("PRAGMA user_version").fetchone()[0] >= len(MIGRATIONS):
-        return
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        seen = db.execute("PRAGMA user_version").fetchone()[0]  # another kernel may have been first
-        for statement in (text for migration in MIGRATIONS[seen:] for text in migration):
-            db.execute(statement)
-        db.execute(f"PRAGMA user_version = {max(seen, len(MIGRATIONS))}")
-        db.execute("COMMIT")
-    except BaseException:
-        _roll_back(db)
-        raise
-
-
-def _write(db: sqlite3.Connection, rows: Iterable[tuple[Any, ...]]) -> None:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        for row in rows:
-            db.execute(_UPSERT_RUN, row[:-1])
-            db.execute(_UPSERT_BODY, (row[0], row[-1]))
-        db.execute("COMMIT")
-    except BaseException:
-        _roll_back(db)
-        raise
-
-
-def _roll_back(db: sqlite3.Connection) -> None:
-    if db.in_transaction:
-        db.execute("ROLLBACK")
-
-
-def _is_damage(error: sqlite3.Error) -> bool:
-    code = getattr(error, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
 def _own_file(folder: Path, name: str) -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     path = folder / name
     if not path.exists():
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
     return path
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _known(values: list[Any]) -> Mapping[str, Any]:

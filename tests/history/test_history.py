@@ -22,8 +22,9 @@ from pathlib import Path
 import pytest
 
 from aci_notebook import events as ev
+from aci_notebook.database import MIGRATIONS
 from aci_notebook.errors import OptionError, RunNotFound
-from aci_notebook.history import MIGRATIONS, HistoryStore
+from aci_notebook.history import HistoryStore
 from aci_notebook.record import Home, RunRecord, fold
 from aci_notebook.rows import record_of, row_of
 from aci_notebook.snapshot import PlatformEvent
@@ -350,10 +351,10 @@ def test_a_forked_child_opens_the_file_for_itself(store: HistoryStore) -> None:
 
 
 def test_the_write_ahead_log_is_used_where_the_file_system_carries_it(store: HistoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    from aci_notebook import history
+    from aci_notebook import database
 
-    assert history._mount(r"36 35 98:0 / /mnt/my\040share rw - nfs4 server:/x rw") == ("/mnt/my share", "nfs4")
-    monkeypatch.setattr(history, "_on_network", lambda home: True)
+    assert database.mount(r"36 35 98:0 / /mnt/my\040share rw - nfs4 server:/x rw") == ("/mnt/my share", "nfs4")
+    monkeypatch.setattr(database, "on_network", lambda home: True)
     store.save(run())
     with sqlite3.connect(store.path) as db:
         assert db.execute("PRAGMA journal_mode").fetchone() == ("delete",)  # a rollback journal, as a new connection names it
@@ -510,9 +511,9 @@ def test_a_database_that_is_taken_away_is_made_anew_with_the_runs_that_go_on(hom
 def test_a_lock_that_does_not_pass_is_waited_for_only_so_long(
     home: Path, opened: Callable[..., HistoryStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from aci_notebook import history
+    from aci_notebook import database
 
-    monkeypatch.setattr(history, "BUSY_S", 0.05)
+    monkeypatch.setattr(database, "BUSY_S", 0.05)
     store = opened(home)
     store.save(run("first"))
     with sqlite3.connect(store.path, isolation_level=None) as other:
