@@ -112,6 +112,8 @@ def show_results(run: Run, view: CellView) -> None:
             view.show_figure(item.data)
 
 
-def estimator(folder: Path) -> Callable[[RunRecord, datetime], Any] | None:
+def estimator(folder: Path) -> Callable[[RunRecord, datetime], Any]:
     """What a run costs so far, for the header."""
-    return None
+    from .pricing import PriceBook
+
+    return PriceBook(folder).estimate
