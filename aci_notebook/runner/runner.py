@@ -161,7 +161,7 @@ class Masker:
         """Return the masked form of a complete text."""
         if not self.secrets:
             return text
-        return self.mask(text.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
+        return self.mask(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
 
     def _hold_from(self, data: bytes, start: int) -> int:
         """Where the longest end of data (not before start) begins that a secret could begin with."""
@@ -524,7 +524,9 @@ class Text:
 
     def feed(self, data: bytes, now: float) -> None:
         """Take what the program wrote."""
-        data = self._log.masker.feed(data)
+        self._take(self._log.masker.feed(data), now)
+
+    def _take(self, data: bytes, now: float) -> None:
         if not data:
             return
         if not self._rest:
@@ -565,7 +567,7 @@ class Text:
 
     def close(self, now: float) -> None:
         """Take the end of the program's output."""
-        self.feed(self._log.masker.close(), now)
+        self._take(self._log.masker.close(), now)
         data, self._rest = self._rest, b""
         if self._bar is None and b"\r" in data[:-1]:
             self._begin_bar(data)
@@ -1361,9 +1363,7 @@ class Body:
         except SystemExit as stop:
             code = self.exit_status(stop)
         except BaseException as error:  # noqa: BLE001 - whatever the program raises is its result
-            if os.getpid() == own:
-                self.error(error)
-            else:
+            if os.getpid() != own or not self.attempted("error", self.error, error):
                 traceback.print_exc()
             code = 130 if isinstance(error, KeyboardInterrupt) else 1
         for stream in (sys.stdout, sys.stderr):
@@ -1375,10 +1375,19 @@ class Body:
             return code
         if code == 0:
             if value is not None:
-                self.value(value)
+                self.attempted("value", self.value, value)
             self.outputs()
-        self.figures()
+        self.attempted("figures", self.figures)
         return code
+
+    def attempted(self, name: str, step: Callable[..., None], *arguments: Any) -> bool:
+        """Take a step that calls the user's own methods; whether it went well."""
+        try:
+            step(*arguments)
+        except Exception as error:  # noqa: BLE001 - they may raise anything
+            self.results.skip(name, f"{type(error).__name__} on the way home: {error!r:.500}")
+            return False
+        return True
 
     def settle_in(self) -> None:
         """Take the place of a script that was started in the working directory."""
@@ -1483,12 +1492,10 @@ class Body:
         if not isinstance(value, type):
             bundle.update((mime, part) for mime, part in self.rich(value) if part is not None)
         for mime, part in list(bundle.items()):
-            if isinstance(part, (bytes, bytearray)):
-                part = base64.b64encode(part).decode("ascii")
-            elif not mime.startswith("image/") or (isinstance(part, str) and mime == "image/svg+xml"):
+            if not mime.startswith("image/") or (isinstance(part, str) and mime == "image/svg+xml"):
                 part = masked(part, self.masker)
             bundle[mime] = part
-            size = len(part if isinstance(part, str) else json.dumps(part, default=str))
+            size = len(part if isinstance(part, str) else json.dumps(part))
             if size > self.display_limit:
                 del bundle[mime]
                 self.results.skip(f"value:{mime}", f"too large to show: {size:,} bytes, limit {self.display_limit:,}")
@@ -1502,14 +1509,15 @@ class Body:
         try:
             if getattr(kind, "_repr_mimebundle_", None) is not None:
                 bundle = value._repr_mimebundle_(include=None, exclude=None)
-                yield from (bundle[0] if isinstance(bundle, tuple) else bundle or {}).items()
+                bundle = bundle[0] if isinstance(bundle, tuple) else bundle or {}
+                yield from [(str(mime), portable(part)) for mime, part in bundle.items()]
         except Exception as error:  # noqa: BLE001 - the user's own method
             self.results.skip("value:_repr_mimebundle_", f"{type(error).__name__}: {error}")
         for mime, name in _MIMES.items():
             try:
                 if getattr(kind, name, None) is not None:
                     part = getattr(value, name)()
-                    yield mime, part[0] if isinstance(part, tuple) else part
+                    yield mime, portable(part[0] if isinstance(part, tuple) else part)
             except Exception as error:  # noqa: BLE001 - the user's own method
                 self.results.skip(f"value:{mime}", f"{type(error).__name__}: {error}")
 
@@ -1603,6 +1611,13 @@ def own_frames_off(error: BaseException) -> None:
         if own in files:
             first = files.index(CELL) if CELL in files else len(files) - files[::-1].index(own)
             at.__traceback__ = entries[first] if first < len(entries) else None
+
+
+def portable(part: Any) -> Any:
+    """Return a display part as JSON can carry it."""
+    if isinstance(part, (bytes, bytearray)):
+        return base64.b64encode(part).decode("ascii")
+    return str(part) if isinstance(part, str) else json.loads(json.dumps(part, default=str))
 
 
 def masked(value: Any, masker: Masker) -> Any:

@@ -17,9 +17,10 @@ fi
 
 for python in python3 python /usr/local/bin/python3 /usr/bin/python3 /opt/conda/bin/python; do
     command -v "$python" >/dev/null 2>&1 || continue
-    # -I: neither PYTHONPATH nor a file beside the job may shadow the runner's modules. The job itself runs without -I.
-    if "$python" -I -c 'import sys, zlib; sys.exit(sys.version_info < (3, 8))' >/dev/null 2>&1; then
-        exec "$python" -I -u "$here/runner.py" "$state"
+    # -I -S: neither PYTHONPATH, site-packages nor a file beside the job may shadow or delay the runner's modules.
+    # The job itself runs without them.
+    if "$python" -I -S -c 'import sys, zlib; sys.exit(sys.version_info < (3, 8))' >/dev/null 2>&1; then
+        exec "$python" -I -S -u "$here/runner.py" "$state"
     fi
 done
 

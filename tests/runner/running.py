@@ -196,6 +196,14 @@ def read_until(process: subprocess.Popen[bytes], what: bytes) -> bytes:
     return seen
 
 
+def rest_of(process: subprocess.Popen[bytes]) -> bytes:
+    """Read the log to its end and wait for the process (communicate would lose what readline has read ahead)."""
+    assert process.stdout
+    rest = process.stdout.read()
+    process.wait(10)
+    return rest
+
+
 def wait_for(path: Path, seconds: float = 20) -> str:
     """Wait for a file that a program writes; return its text."""
     until = time.monotonic() + seconds

@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from running import Bench, Log, read_until
+from running import Bench, Log, read_until, rest_of
 
 
 @pytest.fixture
@@ -80,5 +80,5 @@ def test_the_time_limit_and_sigterm_cover_the_installation(bench: Bench, tmp_pat
     process = bench.job("1", requirements=["--no-build-isolation", str(slow)]).start()
     seen = read_until(process, b"phase name=install")
     process.terminate()
-    out, _ = process.communicate(timeout=15)
+    out = rest_of(process)
     assert Log(seen + out).check().end["outcome"] == "terminated"

@@ -10,7 +10,7 @@ import tarfile
 import time
 
 import pytest
-from running import Bench, Log, alive, read_until, wait_for, wait_gone
+from running import Bench, Log, alive, read_until, rest_of, wait_for, wait_gone
 
 
 def test_a_shell_script_and_its_log(bench: Bench) -> None:
@@ -94,7 +94,7 @@ def test_sigterm_reaches_the_program_and_the_log_ends_at_once(bench: Bench) -> N
     process = bench.start()
     seen = read_until(process, b"| up\n")
     process.terminate()
-    out, _ = process.communicate(timeout=10)
+    out = rest_of(process)
     log = Log(seen + out).check()
     assert process.returncode == 143
     assert log.text().startswith(b"up\n")
@@ -108,7 +108,7 @@ def test_a_second_sigterm_does_not_wait_for_the_grace(bench: Bench) -> None:
     process.terminate()
     time.sleep(0.05)
     process.terminate()
-    out, _ = process.communicate(timeout=4)
+    out = rest_of(process)
     assert Log(seen + out).check().end["outcome"] == "terminated"
 
 
@@ -133,12 +133,22 @@ def test_a_burst_is_spooled_and_paced_in_order_and_does_not_block_the_job(bench:
     assert time.monotonic() - began > (cost - 50_000 - 20_000 - 400_000) / 2_000_000
 
 
+def test_sigterm_ends_the_pacing_of_what_waits(bench: Bench) -> None:
+    done = bench.folder / "done"
+    process = bench.sh(f"seq 1 20000; echo done > {done}", burst_bytes=1000, rate_bytes_s=1000).start()
+    seen = read_until(process, b"| 1\n")
+    wait_for(done)
+    process.terminate()
+    out = rest_of(process)
+    assert Log(seen + out).check().text().endswith(b"\n20000\n")
+
+
 def test_lines_leave_while_the_program_runs(bench: Bench) -> None:
     gate = bench.folder / "gate"
     process = bench.sh(f"echo first; printf open; while [ ! -e {gate} ]; do sleep 0.01; done; echo").start()
     seen = read_until(process, b"+ open\n")
     gate.touch()
-    out, _ = process.communicate(timeout=10)
+    out = rest_of(process)
     assert Log(seen + out).check().text() == b"first\nopen\n"
 
 
@@ -233,7 +243,7 @@ def test_process_one_reaps_orphans_and_obeys_sigterm(bench: Bench) -> None:
     children = f"/proc/{process.pid}/task/{process.pid}/children"
     with open(children) as file:
         os.kill(int(file.read().split()[0]), signal.SIGTERM)
-    out, _ = process.communicate(timeout=10)
+    out = rest_of(process)
     assert Log(seen + out).end["outcome"] == "terminated"
 
 
@@ -252,5 +262,5 @@ def test_nothing_of_a_run_stays(bench: Bench) -> None:
     process = bench.sh("sleep 60 & echo $!; setsid sleep 0.1 & wait").start()
     seen = read_until(process, b"| ")
     process.terminate()
-    process.communicate(timeout=10)
+    rest_of(process)
     assert not alive(int(seen.split()[-1]))

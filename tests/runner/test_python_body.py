@@ -262,6 +262,25 @@ def test_rich_values(bench: Bench) -> None:
     assert log.house("object")[0]["type"] == "Rich"
 
 
+def test_values_that_behave_badly_do_not_make_a_good_run_fail(bench: Bench) -> None:
+    body = """
+class Odd:
+    def _repr_json_(self): return {"t": {1, 2}, "d": object}
+    def _repr_html_(self): return "\\ud800"
+    def _repr_mimebundle_(self, **k): a = []; a.append(a); return {"x/y": a}
+    def __getattr__(self, name): return lambda *a: 1/0
+Odd()
+"""
+    log = bench.job(body).run(0)
+    assert set(value_of(log)) == {"text/plain", "text/html", "application/json"}
+    assert log.house("skip")[0]["name"] == "value:_repr_mimebundle_"
+
+
+def test_an_exception_that_behaves_badly_is_told_as_python_tells_it(bench: Bench) -> None:
+    log = bench.job("class E(Exception):\n    __notes__ = 5\nraise E('bad')").run(1)
+    assert b"E: bad" in log.text("|!")
+
+
 def test_a_value_whose_text_fails_or_is_too_long(bench: Bench) -> None:
     log = bench.job("class X:\n    def __repr__(self): raise KeyError('r')\nX()").run(0)
     assert "KeyError" in log.house("skip")[0]["reason"]

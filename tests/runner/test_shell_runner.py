@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from running import Bench, Log, read_until, wait_gone
+from running import Bench, Log, read_until, rest_of, wait_gone
 
 SHELLS = {
     "dash": ["dash"],
@@ -68,7 +68,7 @@ def test_sigterm(shell: Bench) -> None:
     )
     seen = read_until(process, b"| up\n")
     process.terminate()
-    out, _ = process.communicate(timeout=15)
+    out = rest_of(process)
     log = Log(seen + out).check()
     assert (process.returncode, log.end["outcome"]) == (143, "terminated")
     assert log.text().endswith(b"bye\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from contextlib import contextmanager
 from itertools import pairwise
@@ -200,6 +201,7 @@ secrets = st.lists(st.text("ab", min_size=6, max_size=9), min_size=1, max_size=3
 @given(secrets, st.text("ab\n", max_size=60), st.data())
 def test_no_secret_passes_and_chunks_make_no_difference(values: list[str], text: str, data: st.DataObject) -> None:
     text += data.draw(st.sampled_from(values)) + data.draw(st.text("ab\n", max_size=9))
+    text += data.draw(st.sampled_from(["", values[0][:-1]]))
     names = {f"SECRET_{i}": value for i, value in enumerate(values)}
     cuts = data.draw(st.lists(st.integers(0, 100), max_size=20))
     with desk(names) as one, desk(names) as other:
@@ -207,6 +209,7 @@ def test_no_secret_passes_and_chunks_make_no_difference(values: list[str], text:
         shown = log.text()
         assert shown == other.feed(text.encode()).close().text()
         assert not any(value.encode() in shown for value in values)
+        assert shown == re.sub("|".join(sorted(values, key=len, reverse=True)), "******", text).encode()
 
 
 def test_a_beginning_of_a_secret_is_not_flushed_by_quiet() -> None:
