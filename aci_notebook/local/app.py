@@ -154,8 +154,13 @@ def _check_api_version(request: Request, route: Route) -> None:
         )
     if not API_VERSION.fullmatch(version):
         raise ServiceError(400, "InvalidApiVersionParameter", f"The api-version '{version[:40]}' is invalid.")
-    if route.ours and not version >= "2017":
-        raise ServiceError(400, "NoRegisteredProviderFound", NOT_OF_THE_PROVIDER.format(version=version))
+    if route.ours and version not in PROVIDER_VERSIONS:
+        raise ServiceError(
+            400,
+            "NoRegisteredProviderFound",
+            f"No registered resource provider found for API version '{version}'. The supported api-versions are "
+            f"'{', '.join(sorted(PROVIDER_VERSIONS))}'.",
+        )
 
 
 def _tracing_headers(region: str, tracking: str, request: Request) -> dict[str, str]:

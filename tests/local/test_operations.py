@@ -196,7 +196,7 @@ def test_a25_usages_count_what_runs(simulated: Server, name: str) -> None:
     simulated.put(f"{name}-ended", body())
     simulated.until_state(name, "Running")
     simulated.until_state(f"{name}-ended", "Succeeded")
-    rows = simulated.call("GET", simulated.location("West Europe", "usages")).json["value"]
+    rows = simulated.call("GET", simulated.location("West%20Europe", "usages")).json["value"]
     assert rows[0] == {
         "id": simulated.location("westeurope", "usages/ContainerGroups"),
         "unit": "Count",
@@ -221,7 +221,7 @@ def test_a25_usages_count_what_runs(simulated: Server, name: str) -> None:
 
 
 def test_a25_capabilities(simulated: Server) -> None:
-    rows = simulated.call("GET", simulated.location("East US", "capabilities")).json["value"]
+    rows = simulated.call("GET", simulated.location("East%20US", "capabilities")).json["value"]
     assert rows[0] == {
         "resourceType": "containerGroups",
         "osType": "NotSpecified",
