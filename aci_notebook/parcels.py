@@ -11,6 +11,7 @@ import binascii
 import hashlib
 import zlib
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 from .logs import Chunk, House
 
@@ -43,15 +44,16 @@ class Parcels:
     def take(self, item: House | Chunk) -> Parcel | Lost | None:
         """The object that this item completes or refuses, else None."""
         if isinstance(item, House):
-            name = item.values.get("name", "")
+            name = unquote(item.values.get("name", ""))
             if item.word == "object":
                 self._announced[name] = item.values
                 self._pieces[name] = {}
                 return self._finish(name, 0) if item.values.get("chunks") == "0" else None
             return Lost(name, item.values.get("reason", "no reason given")) if item.word == "skip" else None
-        pieces = self._pieces.setdefault(item.name, {})
+        name = unquote(item.name)
+        pieces = self._pieces.setdefault(name, {})
         pieces[item.index] = item.data
-        return self._finish(item.name, item.total) if len(pieces) == item.total else None
+        return self._finish(name, item.total) if len(pieces) == item.total else None
 
     def unfinished(self) -> list[Lost]:
         """Objects announced whose pieces never all came."""

@@ -158,7 +158,7 @@ def _package(requirement: str) -> str:
 def _job_env(job: Mapping[str, Any]) -> bytes:
     """The same settings for the shell runner: KEY='value' lines, argv one variable an item."""
     lines = [f"JOB_{key.upper()}={shlex.quote(str(value))}" for key, value in job.items() if isinstance(value, str | int | float)]
-    lines.append(f"JOB_MASK={shlex.quote(' '.join(job['mask']))}")
+    lines.extend(f"JOB_{key.upper()}={shlex.quote(' '.join(job[key]))}" for key in ("mask", "requirements", "outputs", "paths"))
     lines.append(f"JOB_ARGC={len(job['argv'])}")
     lines.extend(f"JOB_ARG_{place}={shlex.quote(item)}" for place, item in enumerate(job["argv"]))
     return ("\n".join(lines) + "\n").encode()
