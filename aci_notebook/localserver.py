@@ -118,7 +118,8 @@ def _start(state_dir: Path, runtime: str, idle_s: float) -> LocalServer:
         "--port", "0", "--runtime", runtime, "--state-dir", str(state_dir), "--idle-timeout", f"{idle_s:g}",
     ]  # fmt: skip
     package_parent = Path(__file__).resolve().parent.parent
-    environ = {**os.environ, "PYTHONPATH": str(package_parent)} if not _installed(package_parent) else dict(os.environ)
+    paths = [*([] if _installed(package_parent) else [str(package_parent)]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environ = {**os.environ, **({"PYTHONPATH": os.pathsep.join(paths)} if paths else {})}
     with log_path.open("ab") as log:
         os.chmod(log_path, 0o600)
         process = subprocess.Popen(  # noqa: S603  # our own module, our own arguments
