@@ -60,7 +60,7 @@ MAY: dict[str, set[str]] = {
 
 NEVER: dict[str, set[str]] = {
     **{key: {"azure", "IPython", "ipywidgets", "pandas", "threading", "socket", "subprocess", "sqlite3", "time", "os"} for key in GROUND},
-    **{key: {"azure", "IPython", "ipywidgets", "pandas", "threading", "sqlite3", "time"} for key in ("stage", "follow", "removal", "lifecycle")},
+    **{key: {"azure", "IPython", "ipywidgets", "pandas", "threading", "sqlite3", "time"} for key in ENGINE - GROUND},
     "runs": {"azure", "IPython", "ipywidgets", "pandas"},
     "history": {"azure", "IPython"},
     "settings": {"azure", "IPython"},
