@@ -56,8 +56,12 @@ class App:
         """The response to one request; never raises `ServiceError`."""
         try:
             check_caller(request.headers)
-            if len(request.body) > MAX_BODY_BYTES:
-                raise too_large()
+            if request.body_bytes > MAX_BODY_BYTES:
+                raise ServiceError(
+                    413,
+                    "RequestContentTooLarge",
+                    f"The request content size exceeds the maximum size of {MAX_BODY_BYTES} bytes.",
+                )
             if request.path.startswith(ROOT):
                 if request.path != ROOT + "health":
                     self._check_token(request)
@@ -134,14 +138,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
-
-
-def too_large() -> ServiceError:
-    return ServiceError(
-        413,
-        "RequestContentTooLarge",
-        f"The request content size exceeds the maximum size of {MAX_BODY_BYTES} bytes.",
-    )
 
 
 def _check_api_version(request: Request, route: Route) -> None:

@@ -14,13 +14,17 @@ MAX_BODY_BYTES = 4 * 1024 * 1024  # ARM's
 
 @dataclass(frozen=True)
 class Request:
-    """`path` is still percent-encoded; header names are lower case; `origin` is the URL it came to (scheme, host)."""
+    """`path` is still percent-encoded; header names are lower case; `origin` is the URL it came to (scheme, host).
+
+    `body_bytes` is how much was sent; of a body that is too large nothing is kept.
+    """
 
     method: str
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+    body_bytes: int
     origin: str
 
     def json(self) -> Any:

@@ -198,6 +198,8 @@ def _check_volume_source(name: str, volume: Body) -> None:
             raise invalid("bad volume", f"The git volume '{name}' has no repository.")
         if ".." in directory or directory.startswith(("/", "-")) or "\0" in directory:
             raise invalid("bad volume", f"The directory of the git volume '{name}' is invalid.")
+        if any(git.get(member, "").startswith("-") or "\0" in git.get(member, "") for member in ("repository", "revision")):
+            raise invalid("bad volume", f"The repository or revision of the git volume '{name}' is invalid.")
 
 
 def _check_resources(group: str, container: Body, containers: list[Body]) -> None:

@@ -175,7 +175,7 @@ def processes_of(folder: Path) -> list[str]:
             line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
-        if str(folder) in line and "pytest" not in line:
+        if str(folder) in line and path.parent.name != str(os.getpid()):
             found.append(line)
     return found
 

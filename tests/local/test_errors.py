@@ -55,6 +55,10 @@ REFUSED = {
         body(volumes=[{"name": "abcde", "gitRepo": {"repository": "/r", "directory": "../x"}}]),
         "InvalidVolume",
     ),
+    "git revision that is an option": (
+        body(volumes=[{"name": "abcde", "gitRepo": {"repository": "/r", "revision": "--upload-pack=x"}}]),
+        "InvalidVolume",
+    ),
     "unknown volume": (body(container(volumeMounts=[{"name": "abcde", "mountPath": "/x"}])), "InvalidVolume"),
     "mount path with a colon": (
         body(container(volumeMounts=[{"name": "abcde", "mountPath": "/a:b"}]), volumes=[{"name": "abcde", "emptyDir": {}}]),

@@ -117,9 +117,9 @@ def test_any_window_is_the_end_of_what_was_written(
     written = b"".join(parts)
     kept = written[-window:]
     if tail is not None:
-        lines = written.splitlines(keepends=True) if False else re.findall(rb"[^\n]*\n|[^\n]+$", written)
-        last = b"".join(lines[len(lines) - tail :] if tail else [])
-        kept = kept[-len(last) :] if last and len(last) < len(kept) else kept if last else b""
+        lines = re.findall(rb"[^\n]*\n|[^\n]+$", written)
+        last = b"".join(lines[max(0, len(lines) - tail) :])
+        kept = written[len(written) - min(len(last), window) :]
     text = read_window(spool, Window(window), tail, timestamps=False)
     assert text.lstrip("\ufffd").encode() == kept.decode(errors="replace").lstrip("\ufffd").encode()
 

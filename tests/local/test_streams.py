@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -13,8 +15,21 @@ import tornado.websocket
 from .conftest import Server, body, shell
 
 
-async def connect(url: str, **headers: str) -> tornado.websocket.WebSocketClientConnection:
-    return await tornado.websocket.websocket_connect(tornado.httpclient.HTTPRequest(url, headers=headers))
+@asynccontextmanager
+async def connect(url: str, **headers: str) -> AsyncIterator[tornado.websocket.WebSocketClientConnection]:
+    socket = await tornado.websocket.websocket_connect(tornado.httpclient.HTTPRequest(url, headers=headers))
+    try:
+        yield socket
+    finally:
+        socket.close()
+        while socket.protocol is not None:
+            await asyncio.sleep(0.005)
+
+
+async def refused(why: str, url: str, **headers: str) -> None:
+    with pytest.raises(tornado.httpclient.HTTPClientError, match=why):
+        async with connect(url, **headers):
+            pass
 
 
 async def read_until(socket: tornado.websocket.WebSocketClientConnection, text: str) -> str:
@@ -33,10 +48,8 @@ def session(server: Server, name: str, kind: str, **order: Any) -> Any:
     return answer.json
 
 
-def in_loop(work: Callable[[], Awaitable[None]]) -> None:
-    import asyncio
-
-    asyncio.run(work())  # type: ignore[arg-type]
+def in_loop(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(work())
 
 
 def test_a16_exec_is_a_terminal_of_the_size_asked_for(process: Server, name: str) -> None:
@@ -50,15 +63,15 @@ def test_a16_exec_is_a_terminal_of_the_size_asked_for(process: Server, name: str
     assert len(shown["password"]) == 32
 
     async def talk() -> None:
-        socket = await connect(shown["webSocketUri"])
-        await socket.write_message(shown["password"])
-        await socket.write_message("stty size; echo I am $WHO; tty\n")
-        seen = await read_until(socket, "/dev/pts/")
-        assert "33 101" in seen
-        assert "I am me" in seen
-        await socket.write_message("exit\n")
-        while await socket.read_message() is not None:
-            pass
+        async with connect(shown["webSocketUri"]) as socket:
+            await socket.write_message(shown["password"])
+            await socket.write_message("stty size; echo I am $WHO; tty\n")
+            seen = await read_until(socket, "/dev/pts/")
+            assert "33 101" in seen
+            assert "I am me" in seen
+            await socket.write_message("exit\n")
+            while await socket.read_message() is not None:
+                pass
 
     in_loop(talk)
 
@@ -69,13 +82,13 @@ def test_a16_exec_ends_with_its_container(process: Server, name: str) -> None:
     shown = session(process, name, "exec", command="sh")
 
     async def talk() -> None:
-        socket = await connect(shown["webSocketUri"])
-        await socket.write_message(shown["password"])
-        await socket.write_message("echo he''re\n")
-        await read_until(socket, "here")
-        process.control("POST", f"groups/{name}/happen", {"event": "platform_kill"})
-        while await socket.read_message() is not None:
-            pass
+        async with connect(shown["webSocketUri"]) as socket:
+            await socket.write_message(shown["password"])
+            await socket.write_message("echo he''re\n")
+            await read_until(socket, "here")
+            process.control("POST", f"groups/{name}/happen", {"event": "platform_kill"})
+            while await socket.read_message() is not None:
+                pass
 
     in_loop(talk)
 
@@ -86,12 +99,11 @@ def test_a16_exec_with_a_wrong_password_is_closed(process: Server, name: str) ->
     shown = session(process, name, "exec", command="sh")
 
     async def talk() -> None:
-        socket = await connect(shown["webSocketUri"])
-        await socket.write_message("wrong")
-        assert await socket.read_message() is None
-        assert socket.close_code == 1008
-        with pytest.raises(tornado.httpclient.HTTPClientError, match="404"):
-            await connect(shown["webSocketUri"])
+        async with connect(shown["webSocketUri"]) as socket:
+            await socket.write_message("wrong")
+            assert await socket.read_message() is None
+            assert socket.close_code == 1008
+        await refused("404", shown["webSocketUri"])
 
     in_loop(talk)
 
@@ -119,19 +131,13 @@ def test_a16_attach_sends_what_is_printed_from_now_on(process: Server, name: str
     assert "/logstream/sessionId/" in shown["webSocketUri"]
 
     async def watch() -> None:
-        with pytest.raises(tornado.httpclient.HTTPClientError, match="404"):
-            await connect(shown["webSocketUri"].replace("logstream", "execstream"))
-        socket = await connect(shown["webSocketUri"], Authorization=shown["password"])
-        second = session(process, name, "exec", command="sh")
-        shell_socket = await connect(second["webSocketUri"])
-        await shell_socket.write_message(second["password"])
-        folder = next(process.state_dir.glob("groups/*/volumes/0"))
-        await shell_socket.write_message(f"touch {folder}/go\n")
-        seen = ""
-        while (message := await socket.read_message()) is not None:
-            seen += str(message)
+        await refused("404", shown["webSocketUri"].replace("logstream", "execstream"))
+        async with connect(shown["webSocketUri"], Authorization=shown["password"]) as socket:
+            (next(process.state_dir.glob("groups/*/volumes/0")) / "go").touch()
+            seen = ""
+            while (message := await socket.read_message()) is not None:
+                seen += str(message)
         assert seen == "after\né no end"
-        shell_socket.close()
 
     in_loop(watch)
 
@@ -143,8 +149,7 @@ def test_a16_attach_without_the_password_is_refused(simulated: Server, name: str
     shown = session(simulated, name, "attach")
 
     async def knock() -> None:
-        with pytest.raises(tornado.httpclient.HTTPClientError, match="401"):
-            await connect(shown["webSocketUri"])
+        await refused("401", shown["webSocketUri"])
 
     in_loop(knock)
 
@@ -164,7 +169,6 @@ def test_web_pages_cannot_open_a_session(simulated: Server, name: str) -> None:
 
     async def knock() -> None:
         for headers in ({"Origin": "http://evil.example"}, {"Host": "evil.example"}):
-            with pytest.raises(tornado.httpclient.HTTPClientError, match="403"):
-                await connect(shown["webSocketUri"], Authorization=shown["password"], **headers)
+            await refused("403", shown["webSocketUri"], Authorization=shown["password"], **headers)
 
     in_loop(knock)

@@ -249,7 +249,8 @@ class Guardian:
         now = time.monotonic()
         if self._stop_wanted and self._kill_at is None:
             self._kill_at = now + self._launch["grace_s"]
-            _signal_group(child, signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGTERM)  # to the first process alone, as a container engine does
         if self._kill_wanted or (self._kill_at is not None and now >= self._kill_at):
             _signal_group(child, signal.SIGKILL)
 

@@ -79,6 +79,7 @@ class PtyTerminal:
         self._closed = True
         self.hang_up()
         self._stop_listening()
+        self._chunks.put_nowait(b"")
         os.close(self._master)
         self._on_close(self)
         await asyncio.to_thread(self._process.wait)

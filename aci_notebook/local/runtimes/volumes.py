@@ -118,7 +118,8 @@ async def _clone(volume: GitRepo, folder: Path) -> None:
     folder.mkdir()
     await asyncio.to_thread(_git, "clone", "--quiet", "--", volume.repository, str(folder / name))
     if volume.revision:
-        await asyncio.to_thread(_git, "-C", str(folder / name), "checkout", "--quiet", "--end-of-options", volume.revision)
+        # no option can hide in it: `validation` refuses a revision that begins with a hyphen
+        await asyncio.to_thread(_git, "-C", str(folder / name), "checkout", "--quiet", volume.revision, "--")
 
 
 def _git(*arguments: str) -> None:
