@@ -100,9 +100,8 @@ def load() -> None:
         pandas_times.append(float(pandas_ms))
         modules = int(modules_text)
     print(f"%load_ext                     {spread(times, 'ms')}; {modules} modules")
-    print(
-        f"  beside: import pandas       {spread(pandas_times, 'ms')}; ratio {statistics.median(times) / statistics.median(pandas_times):.2f}"
-    )
+    ratio = statistics.median(times) / statistics.median(pandas_times)
+    print(f"  beside: import pandas       {spread(pandas_times, 'ms')}; ratio {ratio:.2f}")
 
 
 def submit_and_end(kernel: Kernel) -> None:
