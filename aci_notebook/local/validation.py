@@ -142,8 +142,7 @@ def _check_variables(container: str, variables: list[Body]) -> None:
                 "bad environment variable",
                 f"The environment variable '{name}' in container '{container}' has both a value and a secure value.",
             )
-        value: str = variable.get("value", variable.get("secureValue", ""))
-        if "\0" in value:
+        if "\0" in str(variable.get("value", variable.get("secureValue", ""))):
             raise invalid("bad environment variable", f"The environment variable '{name}' holds a NUL character.")
     _check_unique("environment variable", (variable["name"] for variable in variables), "bad environment variable")
 

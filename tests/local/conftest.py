@@ -111,8 +111,10 @@ class Server:
     def until_state(self, name: str, state: str) -> Any:
         return self.until(
             name,
-            lambda body: body["properties"]["instanceView"]["state"] == state
-            and body["properties"]["provisioningState"] not in ("Pending", "Updating"),
+            lambda body: (
+                body["properties"]["instanceView"]["state"] == state
+                and body["properties"]["provisioningState"] not in ("Pending", "Updating")
+            ),
         )
 
     def script(self, name: str, *runs: list[dict[str, Any]], **members: Any) -> None:

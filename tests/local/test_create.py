@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-
 from datetime import datetime
 
 from .conftest import SUBSCRIPTION, Server, body, container, secret
@@ -160,9 +159,7 @@ FULL_CONTAINER = {
     "resources": {"requests": {"memoryInGB": 1.5, "cpu": 1}, "limits": {"memoryInGB": 1.5, "cpu": 1}},
     "volumeMounts": [{"name": "secrets", "mountPath": "/s", "readOnly": True}, {"name": "empty", "mountPath": "/e"}],
     "livenessProbe": PROBE,
-    "readinessProbe": {
-        "httpGet": {"path": "/", "port": 80, "scheme": "http", "httpHeaders": [{"name": "h", "value": "v"}]}
-    },
+    "readinessProbe": {"httpGet": {"path": "/", "port": 80, "scheme": "http", "httpHeaders": [{"name": "h", "value": "v"}]}},
     "securityContext": {
         "privileged": False,
         "allowPrivilegeEscalation": True,

@@ -128,8 +128,7 @@ def test_a22_an_image_that_cannot_be_resolved_is_refused_at_once(simulated: Serv
     answer = simulated.put(name, body())
     assert (answer.status, answer.code) == (400, "InaccessibleImage")
     assert answer.message == (
-        f"The image 'alpine' in container group '{name}' is not accessible. "
-        "Please check the image and registry credential."
+        f"The image 'alpine' in container group '{name}' is not accessible. Please check the image and registry credential."
     )
 
 

@@ -110,9 +110,7 @@ def spooled(folder: Path, parts: list[bytes]) -> Spool:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(parts=chunks, window=st.integers(1, 300), tail=st.none() | st.integers(0, 12))
-def test_any_window_is_the_end_of_what_was_written(
-    tmp_path: Path, parts: list[bytes], window: int, tail: int | None
-) -> None:
+def test_any_window_is_the_end_of_what_was_written(tmp_path: Path, parts: list[bytes], window: int, tail: int | None) -> None:
     spool = spooled(tmp_path, parts)
     written = b"".join(parts)
     kept = written[-window:]

@@ -36,9 +36,7 @@ def test_a05_a_failed_operation_has_an_error_with_the_events_text(simulated: Ser
     assert shown["properties"]["instanceView"]["state"] == "Failed"
     failed = operation(simulated, url)
     assert failed["status"] == "Failed"
-    assert "Error: Failed to start container main, Error response: to create containerd task: no such file" in (
-        failed["error"]["message"]
-    )
+    assert "Error: Failed to start container main, Error response: to create containerd task: no such file" in (failed["error"]["message"])
 
 
 def test_a06_an_operation_succeeds_although_the_job_failed(simulated: Server, name: str) -> None:
@@ -99,9 +97,7 @@ def test_a11_delete_answers_the_last_body_then_404_and_204(simulated: Server, na
 def test_a12_stop_start_restart(simulated: Server, name: str) -> None:
     simulated.script(name, [])
     group = simulated.group(name)
-    simulated.put(
-        name, body(container(ports=[{"port": 80}]), ipAddress={"type": "Public", "ports": [{"port": 80}]})
-    )
+    simulated.put(name, body(container(ports=[{"port": 80}]), ipAddress={"type": "Public", "ports": [{"port": 80}]}))
     first_ip = simulated.until_state(name, "Running")["properties"]["ipAddress"]["ip"]
 
     running = simulated.call("POST", f"{group}/start")
@@ -178,10 +174,7 @@ def test_a18_two_deletes_at_once_both_succeed(simulated: Server, name: str) -> N
     simulated.put(name, body())
     simulated.until_state(name, "Succeeded")
     statuses = []
-    threads = [
-        threading.Thread(target=lambda: statuses.append(simulated.call("DELETE", simulated.group(name)).status))
-        for _ in range(2)
-    ]
+    threads = [threading.Thread(target=lambda: statuses.append(simulated.call("DELETE", simulated.group(name)).status)) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:

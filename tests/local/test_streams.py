@@ -57,9 +57,7 @@ def test_a16_exec_is_a_terminal_of_the_size_asked_for(process: Server, name: str
     process.until_state(name, "Running")
     shown = session(process, name, "exec", command="/bin/sh", terminalSize={"rows": 33, "cols": 101})
     host = process.url.replace("http", "ws")
-    assert re.fullmatch(
-        rf"{host}/execstream/sessionId/[0-9a-f-]{{36}}\?api-version=1\.0&rows=33&cols=101", shown["webSocketUri"]
-    )
+    assert re.fullmatch(rf"{host}/execstream/sessionId/[0-9a-f-]{{36}}\?api-version=1\.0&rows=33&cols=101", shown["webSocketUri"])
     assert len(shown["password"]) == 32
 
     async def talk() -> None:
