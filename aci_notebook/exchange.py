@@ -103,6 +103,19 @@ def requirements_of(modules: Iterable[str]) -> list[str]:
     return list(found)
 
 
+def requirements_of_imports(code: str) -> list[str]:
+    """`package==version` for the third-party modules that a cell imports and this kernel has from a package index."""
+    from .names import imports
+
+    return [need for need in requirements_of(imports(code)) if not _is_local(need.partition("==")[0])]
+
+
+def _is_local(package: str) -> bool:
+    """Installed from a folder of this machine: no index has it in this version."""
+    text = metadata.distribution(package).read_text("direct_url.json")
+    return text is not None and '"file:' in text
+
+
 @lru_cache(maxsize=1)
 def cloudpickle_zip() -> bytes:
     """cloudpickle as a zip that can stand on sys.path: a bare image then needs nothing to take functions and send classes home."""

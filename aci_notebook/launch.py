@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from .display.live import CellView, DetachedView
 from .errors import OptionError
-from .fields import check
+from .fields import BY_NAME, FIELDS, check
+from .names import check_names
+from .parse import parse_inputs
 from .runs import Run, raise_failure
+from .session import Session, connect_for
 from .spec import RunSpec
 from .watch import estimator, show_results, watch, watch_in_background
 
@@ -16,18 +19,15 @@ if TYPE_CHECKING:
     from .magics import AciMagics
 
 
-def launch(magics: AciMagics, values: Mapping[str, Any], code: str | None, command: tuple[str, ...] = ()) -> Run | None:
-    """Runs a cell's text or a command with the options of its line. Returns the Run of a detached or named run, else None."""
-    from .magics import check_python
+CALL = tuple(item.name for item in FIELDS if item.of == "call")
 
+
+def launch(magics: AciMagics, values: Mapping[str, Any], code: str | None, command: tuple[str, ...] = ()) -> Run | None:
+    """Runs a cell's text or a command with the options of its line. Returns the Run of a detached run, else None."""
     given = dict(values)
-    call = check({name: given.pop(name) for name in ("as_name", "detach", "dry_run", "quiet", "on") if name in given})
-    inputs_text = given.pop("inputs", None)
-    session = magics.session(call.get("on"))
-    lang, code = language(given, code)
-    if code is not None and lang == "python" and code.strip():
-        check_python(code)
-    spec = session.spec(given, code, command=command, inputs=magics.inputs(inputs_text))
+    call = check({name: given.pop(name) for name in CALL if name in given})
+    session = connect_for(given, magics.settings())
+    spec = prepared(magics, session, given, code, command)
     if call.get("dry_run"):
         from .preview import show
 
@@ -43,10 +43,30 @@ def launch(magics: AciMagics, values: Mapping[str, Any], code: str | None, comma
     if detach:
         watch_in_background(run, DetachedView(run.record, estimate=estimate, quiet=bool(call.get("quiet"))))
         return run
-    view = CellView(run.record, estimate=estimate, quiet=bool(call.get("quiet")))
+    view = CellView(
+        run.record,
+        estimate=estimate,
+        quiet=bool(call.get("quiet")),
+        tail=call.get("tail"),
+        timestamps=bool(call.get("timestamps")),
+        lines_max=call.get("lines_max", BY_NAME["lines_max"].default),
+    )
     watch(run, view)
     bring_home(magics, run, view)
     return None
+
+
+def prepared(magics: AciMagics, session: Session, values: Mapping[str, Any], code: str | None, command: tuple[str, ...] = ()) -> RunSpec:
+    """The spec of a cell or a command, with the notebook's variables; everything is checked, nothing is sent."""
+    from .magics import check_python
+
+    given = dict(values)
+    shipped = parse_inputs(given.pop("inputs", None) or ())
+    lang, code = language(given, code)
+    if code is not None and lang == "python" and code.strip():
+        check_python(code)
+        check_names(code, [name for name, _ in shipped], magics.ipython.user_ns)
+    return session.spec(given, code, command=command, inputs=magics.inputs(shipped))
 
 
 def language(values: dict[str, Any], code: str | None) -> tuple[str, str | None]:

@@ -76,7 +76,7 @@ def _leave(stage: Stage, outcome: ev.Outcome) -> None:
 def _create(stage: Stage, follower: Follower, plan: GroupPlan) -> None:
     stage.check_wish()
     deadline = stage.born + stage.record.spec.start_timeout_s
-    if stage.record.spec.name is not None:
+    if stage.record.spec.name is not None and stage.record.spec.if_exists != "update":
         _refuse_taken_name(stage, deadline)
     stage.emit(ev.CreateRequested(stage.clock.now()))
     made = _put(stage, plan, deadline)

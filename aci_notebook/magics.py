@@ -8,7 +8,9 @@ never reaches a cell magic (IPython raises first), so an input transformer turns
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
@@ -18,7 +20,6 @@ from traitlets import Unicode
 from . import line as text
 from .errors import OptionError, did_you_mean
 from .fields import BY_NAME
-from .parse import parse_inputs
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -92,14 +93,14 @@ class AciMagics(Magics):
         shell = self.ipython
         return eval(expression, shell.user_global_ns, shell.user_ns)  # noqa: S307  # the person's own line
 
-    def inputs(self, given: Any) -> tuple[Input, ...]:
-        """The variables of -i, encoded. Raises OptionError for a missing or unpicklable one."""
+    def inputs(self, given: Sequence[tuple[str, str]]) -> tuple[Input, ...]:
+        """The variables of -i, (name there, expression here), encoded. Raises OptionError for a missing or unpicklable one."""
         if not given:
             return ()
         from .exchange import encode
 
         found = []
-        for name, expression in parse_inputs(given):
+        for name, expression in given:
             try:
                 value = self.evaluate(expression)
             except NameError as error:
@@ -136,7 +137,23 @@ def default_names() -> tuple[str, ...]:
 
 
 def bodyless(lines: list[str]) -> list[str]:
-    """Input transformer: `%%aci …` without a body becomes `%aci …`, because IPython refuses a cell magic without one."""
+    """Input transformer: `%%aci …` without a body becomes `%aci …`, because IPython refuses a cell magic without one.
+
+    A terminal asks with the same transformers whether a text is complete; there `%%aci` alone is not, its body is still to come.
+    """
     if not lines or not lines[0].startswith("%%aci") or any(item.strip() for item in lines[1:]):
         return lines
-    return [lines[0][1:], *lines[1:]]
+    wants_help = any(word in {"-h", "--help"} for word in lines[0].split())
+    return [lines[0][1:], *lines[1:]] if wants_help or not _asked_for_completeness() else lines
+
+
+def _asked_for_completeness() -> bool:
+    """True within TransformerManager.check_complete, which has no other way to be told apart from running the cell."""
+    frame: FrameType | None = sys._getframe(1)
+    for _ in range(8):
+        if frame is None:
+            return False
+        if frame.f_code.co_name == "check_complete":
+            return True
+        frame = frame.f_back
+    return False

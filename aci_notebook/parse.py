@@ -11,11 +11,10 @@ import keyword
 import math
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from .errors import OptionError
-from .spec import Secret
 
 MAX_CPU, MAX_MEMORY_GB = 31.0, 240.0
 NAME_RULE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -189,64 +188,6 @@ def is_path(text: str) -> bool:
     return "/" in text or text.startswith(".")
 
 
-def parse_env(value: Any, option: str) -> dict[str, str]:
-    pairs: Iterable[tuple[str, Any]]
-    if isinstance(value, Mapping):
-        pairs = value.items()
-    else:
-        texts = [value] if isinstance(value, str) else list(value)
-        for text in texts:
-            if "=" not in str(text):
-                raise OptionError(option, text, "needs a value", f"{option} {text}=VALUE")
-        pairs = [(str(text).split("=", 1)[0].strip(), str(text).split("=", 1)[1]) for text in texts]
-    found: dict[str, str] = {}
-    for name, content in pairs:
-        _check_env_name(name, option)
-        if "\0" in str(content):
-            raise OptionError(option, name, "has a NUL character in its value")
-        found[name] = str(content)
-    return found
-
-
-def _check_env_name(name: str, option: str) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9_]{1,63}", name) or name.startswith("_") or name.endswith("_"):
-        raise OptionError(
-            option, name, "environment names have 1 to 63 letters, digits or underscores, no underscore first or last (a rule of ACI)"
-        )
-
-
-def parse_secrets(value: Any, option: str) -> tuple[Secret, ...]:
-    texts: Iterable[Any] = [value] if isinstance(value, str | Secret) else value
-    if isinstance(value, Mapping):
-        texts = [f"{name}={source}" for name, source in value.items()]
-    found: dict[str, Secret] = {}
-    for text in texts:
-        secret = text if isinstance(text, Secret) else _secret(str(text).strip(), option)
-        found[secret.name] = secret
-    return tuple(found.values())
-
-
-def _secret(text: str, option: str) -> Secret:
-    name, separator, source = text.partition("=")
-    name = name.strip()
-    if not re.fullmatch(r"[A-Za-z0-9_]{1,63}", name):
-        # The text may be a pasted secret: it must not be repeated in a saved notebook.
-        raise OptionError(
-            option, None, "starts with the variable's name", f"{option} NAME, {option} NAME=env:OTHER or {option} NAME=file:PATH"
-        )
-    _check_env_name(name, option)
-    source = source.strip() if separator else f"env:{name}"
-    kind, colon, key = source.partition(":")
-    if kind not in {"env", "file"} or not colon or not key:
-        raise OptionError(
-            option,
-            f"{name}=…",
-            "takes the place of a secret, never the secret itself",
-            f"put it into the environment and write {option} {name}, or {option} {name}=env:OTHER, or {option} {name}=file:PATH",
-        )
-    return Secret(name, source)
-
-
 def parse_name(value: Any, option: str) -> str:
     text = str(value).strip()
     if not NAME_RULE.fullmatch(text):
@@ -288,6 +229,12 @@ def parse_image(value: Any, option: str) -> str:
     return text
 
 
+def python_minor_of(image: str) -> str:
+    """`3.12` of an image such as python:3.12-slim; an empty text where the tag does not say."""
+    found = re.search(r"(?:^|/)python:(\d+\.\d+)(?:[.-]|$)", image)
+    return found.group(1) if found else ""
+
+
 def parse_requirements(value: Any, option: str) -> tuple[str, ...]:
     texts = [value] if isinstance(value, str) else list(value)
     try:
@@ -305,24 +252,9 @@ def _bare(text: str) -> bool:
     return not any(char in text for char in "<>=!~[")
 
 
-def parse_tags(value: Any, option: str) -> dict[str, str]:
-    pairs: Iterable[tuple[str, Any]]
-    if isinstance(value, Mapping):
-        pairs = value.items()
-    else:
-        texts = [value] if isinstance(value, str) else list(value)
-        for text in texts:
-            if "=" not in str(text):
-                raise OptionError(option, text, "needs a value", f"{option} {text}=VALUE")
-        pairs = [(str(text).split("=", 1)[0], str(text).split("=", 1)[1]) for text in texts]
-    found = {}
-    for key, content in pairs:
-        if not key or len(key) > 512 or len(str(content)) > 256 or re.search(r"[<>%&\\?/]", key):
-            raise OptionError(option, key, "tag names have up to 512 characters without < > % & \\ ? /, values up to 256")
-        if key.startswith("aci-notebook-"):
-            raise OptionError(option, key, "tags that begin with aci-notebook- are ours", "choose another name")
-        found[key] = str(content)
-    return found
+def parse_paths(value: Any, option: str) -> tuple[str, ...]:
+    texts = [value] if isinstance(value, str) or not isinstance(value, Iterable) else list(value)
+    return tuple(parse_text(text, option) for text in texts)
 
 
 def parse_lang(value: Any, option: str) -> str:

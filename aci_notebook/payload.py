@@ -17,10 +17,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from .errors import OptionError
-from .spec import RunSpec
+from .spec import Registry, RunSpec, Volume
 
 PAYLOAD_MOUNT = "/aci/in"
 STATE_MOUNT = "/aci/state"
+PAYLOAD_VOLUME, STATE_VOLUME = "aci-payload", "aci-state"
 PAYLOAD_LIMIT_BYTES = 2_500_000
 OBJECTS_LIMIT_BYTES = 1_000_000
 DISPLAY_LIMIT_BYTES = 262_144
@@ -61,10 +62,17 @@ class GroupPlan:
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     tags: Mapping[str, str] = field(default_factory=dict)
     spot: bool = False
+    volumes: tuple[Volume, ...] = field(default=(), repr=False)
+    registries: tuple[Registry, ...] = field(default=(), repr=False)
+    identities: tuple[str, ...] = ()
+    acr_identity: str | None = None
+    subnet: str | None = None
+    state_volume: str = STATE_VOLUME
 
     @property
     def payload_bytes(self) -> int:
-        return sum(len(content) for content in self.files.values())
+        shipped = sum(item.size_bytes for volume in self.volumes for item in volume.files)
+        return shipped + sum(len(content) for content in self.files.values())
 
 
 def group_name(spec: RunSpec, run_id: str) -> str:
@@ -109,9 +117,23 @@ def plan(
         files=files,
         tags=_tags(spec, run_id, now, origin),
         spot=spec.spot,
+        volumes=spec.volumes,
+        registries=_registries(spec),
+        identities=spec.identities,
+        acr_identity=spec.acr_identity,
+        subnet=spec.subnet,
+        # a group that is updated keeps its emptyDirs, and with them the mark of the run before: this run needs a fresh one
+        state_volume=f"{STATE_VOLUME}-{run_id}" if spec.if_exists == "update" else STATE_VOLUME,
     )
     _check_size(group, spec)
     return group
+
+
+def _registries(spec: RunSpec) -> tuple[Registry, ...]:
+    """The registries given; with an identity that pulls and none given, the image's own."""
+    if spec.acr_identity and not spec.registries:
+        return (Registry(spec.image.split("/", 1)[0]),)
+    return spec.registries
 
 
 def _job(spec: RunSpec, run_id: str, now: datetime) -> dict[str, Any]:
@@ -142,9 +164,10 @@ def _job(spec: RunSpec, run_id: str, now: datetime) -> dict[str, Any]:
 
 
 def requirements(spec: RunSpec) -> list[str]:
-    """What pip installs first: what was asked for, then what the inputs need and nobody named."""
+    """What pip installs first: what was asked for, then what the inputs and the cell's imports need and nobody named."""
     named = {_package(word) for word in spec.requirements}
-    needed = [need for item in spec.inputs for need in item.requires if _package(need) not in named]
+    wanted = [*(need for item in spec.inputs for need in item.requires), *spec.implied]
+    needed = [need for need in wanted if _package(need) not in named]
     return [*spec.requirements, *dict.fromkeys(needed)]
 
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .payload import PAYLOAD_LIMIT_BYTES, PAYLOAD_MOUNT, STATE_MOUNT, GroupPlan, requirements
+from .payload import PAYLOAD_LIMIT_BYTES, PAYLOAD_MOUNT, PAYLOAD_VOLUME, STATE_MOUNT, GroupPlan, requirements
+from .pricing import PriceBook
+from .spec import Volume
 
 if TYPE_CHECKING:
     from .session import Session
@@ -35,16 +37,19 @@ def resource(plan: GroupPlan) -> dict[str, Any]:
     }
     if plan.spot:
         properties["priority"] = "Spot"
-    if plan.files:
-        container["volumeMounts"] = [
-            {"name": "aci-payload", "mountPath": PAYLOAD_MOUNT, "readOnly": True},
-            {"name": "aci-state", "mountPath": STATE_MOUNT},
+    mounts, volumes = _volumes(plan)
+    if volumes:
+        container["volumeMounts"], properties["volumes"] = mounts, volumes
+    if plan.registries:
+        properties["imageRegistryCredentials"] = [
+            {"server": item.server, "username": item.username, "password": MASK}
+            if item.username
+            else {"server": item.server, "identity": plan.acr_identity}
+            for item in plan.registries
         ]
-        properties["volumes"] = [
-            {"name": "aci-payload", "secret": {name: f"<{len(content)} bytes>" for name, content in plan.files.items()}},
-            {"name": "aci-state", "emptyDir": {}},
-        ]
-    return {
+    if plan.subnet:
+        properties["subnetIds"] = [{"id": plan.subnet}]
+    body: dict[str, Any] = {
         "apiVersion": "2023-05-01",
         "type": "Microsoft.ContainerInstance/containerGroups",
         "name": plan.name,
@@ -52,6 +57,44 @@ def resource(plan: GroupPlan) -> dict[str, Any]:
         "tags": dict(plan.tags),
         "properties": properties,
     }
+    users: dict[str, Any] = {name: {} for name in (*plan.identities, plan.acr_identity) if name and name != "system"}
+    kinds = [*(["SystemAssigned"] if "system" in plan.identities else []), *(["UserAssigned"] if users else [])]
+    if kinds:
+        body["identity"] = {"type": ", ".join(kinds), **({"userAssignedIdentities": users} if users else {})}
+    return body
+
+
+def _volumes(plan: GroupPlan) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    mounts: list[dict[str, Any]] = []
+    volumes: list[dict[str, Any]] = []
+    if plan.files:
+        mounts.append({"name": PAYLOAD_VOLUME, "mountPath": PAYLOAD_MOUNT, "readOnly": True})
+        mounts.append({"name": plan.state_volume, "mountPath": STATE_MOUNT})
+        volumes.append({"name": PAYLOAD_VOLUME, "secret": {name: _size(len(content)) for name, content in plan.files.items()}})
+        volumes.append({"name": plan.state_volume, "emptyDir": {}})
+    for place, volume in enumerate(plan.volumes):
+        name = f"volume-{place}"
+        mounts.append({"name": name, "mountPath": volume.path, **({"readOnly": True} if volume.read_only else {})})
+        volumes.append({"name": name, **_source(volume)})
+    return mounts, volumes
+
+
+def _source(volume: Volume) -> dict[str, Any]:
+    match volume.kind:
+        case "azurefile":
+            read_only = {"readOnly": True} if volume.read_only else {}
+            return {"azureFile": {"shareName": volume.share, "storageAccountName": volume.account, "storageAccountKey": MASK, **read_only}}
+        case "git":
+            revision = {"revision": volume.revision} if volume.revision else {}
+            return {"gitRepo": {"repository": volume.repository, "directory": ".", **revision}}
+        case "files":
+            return {"secret": {item.name: _size(item.size_bytes) for item in volume.files}}
+        case "empty":
+            return {"emptyDir": {}}
+
+
+def _size(count: int) -> str:
+    return f"<{count} bytes>"
 
 
 def text(session: Session, spec: RunSpec) -> str:
@@ -63,10 +106,41 @@ def text(session: Session, spec: RunSpec) -> str:
     lines.append(yaml.safe_dump(resource(plan), sort_keys=False, allow_unicode=True).rstrip())
     lines.append(f"# payload: {plan.payload_bytes:,} of {PAYLOAD_LIMIT_BYTES:,} bytes")
     lines.extend(f"#   {item.name}: {item.type_name}, {item.size_bytes:,} bytes" for item in spec.inputs)
+    lines.extend(f"#   {item.name}: file, {item.size_bytes:,} bytes" for volume in spec.volumes for item in volume.files)
     needed = requirements(spec)
     if needed:
         lines.append(f"# installed first: {' '.join(needed)}")
+    implied = [need for need in spec.implied if need in needed]
+    if implied:
+        lines.append(f"#   for the cell's imports, in this kernel's versions: {' '.join(implied)}")
+    lines += [f"# {line}" for line in estimate_lines(session, spec, plan.location)]
+    lines += [f"# warning: {warning}" for warning in warnings(spec)]
     return "\n".join(lines)
+
+
+def estimate_lines(session: Session, spec: RunSpec, location: str) -> list[str]:
+    """What the run would cost, and until when at most."""
+    estimate = PriceBook(session.house.folder).estimate(spec, target="azure", location=location)
+    limit = f"ends after {spec.timeout_s:g} s at the latest"
+    if estimate.usd_per_hour is None or estimate.timeout_usd is None:
+        return [f"estimate: none, {estimate.reason}; {limit}"]
+    where = "on Azure; the local ACI costs nothing" if session.place.target == "local" else f"in {estimate.location}"
+    return [f"estimate: ${estimate.usd_per_hour:.4f} an hour {where}; {limit}, with ${estimate.timeout_usd:.2f}"]
+
+
+def warnings(spec: RunSpec) -> list[str]:
+    """What the person should know before it is sent."""
+    found = []
+    if not spec.has_runner:
+        found.append("the image's own command runs: --timeout is not kept inside the container, and its output is not masked")
+    if spec.spot:
+        found.append("a Spot container may be evicted at any time")
+    hidden = [volume.path for volume in spec.volumes if volume.kind == "files"]
+    if hidden:
+        found.append(f"what the image has in {', '.join(hidden)} is hidden by the files that are shipped")
+    if spec.retries:
+        found.append("the program may run more than once")
+    return found
 
 
 def show(session: Session, spec: RunSpec) -> None:

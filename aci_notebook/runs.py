@@ -36,6 +36,7 @@ from .stage import Backend, Course
 SLICE_S = 0.1
 DELETE_HEAD_START_S = 3.0
 EXIT_WAIT_S = 2.0
+RETURNED = "aci_returned"  # the variable that brings a function's value home
 _QUIET = (ev.TextReceived, ev.ProgressReceived)
 
 
@@ -176,11 +177,12 @@ class Run:
         return failure(self._record, remote.data if remote else None)
 
     def result(self, timeout: float | None = None) -> Any:
-        """What the run brought home: its -o variables by name. Raises what `exception()` says."""
+        """What the function returned, or the -o variables by name. Raises what `exception()` says."""
         error = self.exception(timeout)
         if error is not None:
             raise error
-        return self.outputs()
+        found = self.outputs()
+        return found.get(RETURNED) if self._record.spec.function else found
 
     def outputs(self) -> dict[str, Any]:
         """The -o variables that came home, by name."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import getpass
+import math
 import os
 import secrets as random
 import socket
@@ -22,16 +23,18 @@ from typing import TYPE_CHECKING, Any
 from . import fields
 from .errors import OptionError, SettingsError
 from .history import HistoryStore
-from .payload import GroupPlan, Origin, group_name, plan
+from .payload import LINGER_S, GroupPlan, Origin, group_name, plan
 from .presence import Presence
 from .record import RunRecord
 from .runs import Run, Runs
 from .settings import LOCAL_GROUP, LOCAL_SUBSCRIPTION, Place, Settings, home, read_reference
-from .spec import Input, RunSpec, Secret
+from .sources import gather, resolve
+from .spec import Input, RunSpec
 
 if TYPE_CHECKING:
     from .aci import AciBackend, Endpoint
     from .localserver import LocalServer
+    from .stage import Backend
 
 _ID_LETTERS = "bcdfghjkmnpqrstvwxz23456789"
 RUNNER_FILES = ("start.sh", "runner.py", "runner.sh")
@@ -79,6 +82,18 @@ def connect(on: str | None = None, settings: Settings | None = None) -> Session:
         return _sessions[place]
 
 
+def connect_for(values: dict[str, Any], settings: Settings | None = None) -> Session:
+    """The session that a line's options choose; takes those that only say where (`--on`, `--profile`, `--subscription`) out of `values`."""
+    names = [name for name in values if name in fields.BY_NAME and fields.BY_NAME[name].of == "place"]
+    chosen = fields.check({name: values.pop(name) for name in names})
+    settings = settings or Settings()
+    if "profile" in chosen:
+        settings = settings.with_profile(chosen["profile"])
+    line = {"subscription": chosen["subscription"]} if "subscription" in chosen else {}
+    where = {name: values[name] for name in ("resource_group", "location") if values.get(name)}
+    return connect(chosen.get("on"), settings.over(line, where))
+
+
 class Session:
     """One connection: a place, its backend, and the runs that go there."""
 
@@ -94,13 +109,50 @@ class Session:
     # -- making runs ----------------------------------------------------------------------------------------------
 
     def spec(
-        self, values: Mapping[str, Any], code: str | None = None, *, command: Sequence[str] = (), inputs: Sequence[Input] = ()
+        self,
+        values: Mapping[str, Any],
+        code: str | None = None,
+        *,
+        command: Sequence[str] = (),
+        inputs: Sequence[Input] = (),
+        function: str = "",
     ) -> RunSpec:
-        """The spec of the given field values over the settings' defaults, secrets resolved. Raises OptionError."""
-        defaults = self.settings.defaults()
-        merged = {**defaults, **{name: value for name, value in values.items() if value is not None}}
-        built = fields.build(merged, code, command=command, inputs=inputs, python_minor=f"{sys.version_info[0]}.{sys.version_info[1]}")
-        return replace(built, secrets=tuple(resolve(secret) for secret in built.secrets))
+        """The spec of the given field values over the settings' defaults; files are read, secrets resolved. Raises OptionError."""
+        minor = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        given = {name: value for name, value in values.items() if value is not None}
+        gathered, argv = gather(given, code, tuple(command), minor)
+        merged = {**self.settings.defaults(), **gathered}
+        implied: Sequence[str] = ()
+        if code is not None and not merged.get("image") and merged.get("lang", "python") == "python":
+            from .exchange import requirements_of_imports
+
+            implied = requirements_of_imports(code)
+        built = fields.build(merged, code, command=argv, inputs=inputs, implied=implied, function=function, python_minor=minor)
+        if not built.has_runner and "image" not in merged:
+            raise OptionError("%aci run", None, "has neither an image nor a command", "%aci run --image alpine -- echo hello")
+        return self._within_budget(resolve(built))
+
+    def _within_budget(self, spec: RunSpec) -> RunSpec:
+        """--max-cost as a time-out: the container ends itself before the money is spent, the runner's linger included."""
+        if spec.max_cost_usd is None:
+            return spec
+        from .pricing import PriceBook
+
+        estimate = PriceBook(self.house.folder).estimate(spec, target="azure", location=spec.location or self.place.location)
+        if not estimate.azure_usd_per_hour:
+            raise OptionError(
+                "--max-cost", spec.max_cost_usd, f"{estimate.reason}, so no time can be made of it", "give --timeout, or another --location"
+            )
+        seconds = spec.max_cost_usd / estimate.azure_usd_per_hour * 3600 - LINGER_S
+        if seconds < 1:
+            least = math.ceil((LINGER_S + 60) * estimate.azure_usd_per_hour / 3600 * 10_000) / 10_000
+            raise OptionError(
+                "--max-cost",
+                spec.max_cost_usd,
+                f"is less than the {LINGER_S / 60:g} minutes cost for which a container without a client keeps its output",
+                f"give at least --max-cost {least:g}, or a smaller --cpu and --memory",
+            )
+        return replace(spec, timeout_s=min(spec.timeout_s, math.floor(seconds)))
 
     def prepare(self, spec: RunSpec) -> tuple[RunRecord, GroupPlan]:
         """The record and the group of a run that has not begun; nothing is sent. Raises OptionError for what is too large."""
@@ -130,9 +182,16 @@ class Session:
     def submit(self, spec: RunSpec, *, foreground: bool = True) -> Run:
         """Begins the run and returns its handle; the record is on disk before anything is sent."""
         self.house.presence.hold()
-        backend = self.backend(spec.resource_group)
+        backend: Backend = self.backend(spec.resource_group)
         if self.place.target == "local":
             self.local_server()
+        if spec.if_exists != "fail":
+            from .existing import settle
+
+            way = settle(self, spec, self.backend(spec.resource_group), foreground=foreground)
+            if isinstance(way, Run):
+                return way
+            backend = way
         record, group = self.prepare(spec)
         return self.house.runs.start(record, group, backend, foreground=foreground)
 
@@ -196,22 +255,16 @@ def _credential(place: Place) -> Any:
     return ClientSecretCredential(place.tenant_id, place.client_id, secret)
 
 
-def resolve(secret: Secret) -> Secret:
-    """The secret with the value that its reference points to. Raises OptionError that names the place, never the value."""
-    try:
-        value = read_reference(secret.source, os.environ, "--secret")
-    except SettingsError as error:
-        raise OptionError("--secret", secret.name, error.message.removeprefix("--secret: "), error.hint) from None
-    if not value:
-        raise OptionError("--secret", secret.name, f"{secret.source} is empty", "give it a value, or leave the option out")
-    return replace(secret, value=value)
-
-
 def without_values(spec: RunSpec) -> RunSpec:
-    """The spec as the record keeps it: no secret values, no input bytes."""
+    """The spec as the record keeps it: no secret values, no bytes of inputs or files."""
     return replace(
         spec,
         secrets=tuple(replace(secret, value="") for secret in spec.secrets),
+        registries=tuple(replace(item, password=replace(item.password, value="")) for item in spec.registries),
+        volumes=tuple(
+            replace(item, key=replace(item.key, value=""), files=tuple(replace(file, data=b"") for file in item.files))
+            for item in spec.volumes
+        ),
         inputs=tuple(replace(item, data=b"") for item in spec.inputs),
     )
 

@@ -79,10 +79,13 @@ class Settings:
         folder: Path | None = None,
         profile: str | None = None,
         session: Mapping[str, Any] | None = None,
+        line: Mapping[str, Any] | None = None,
+        where: Mapping[str, Any] | None = None,
     ) -> None:
         self._environ = os.environ if environ is None else environ
         self._folder = Path.cwd() if folder is None else folder
-        self._session = dict(session or {})
+        self._session, self._line, self._where = dict(session or {}), dict(line or {}), dict(where or {})
+        self._profile = profile
         user, user_origin = _read(user_file(self._environ)), str(user_file(self._environ))
         project, project_origin = _project(self._folder)
         self.profiles: dict[str, Mapping[str, Any]] = {**_profiles(user, user_origin), **_profiles(project, project_origin)}
@@ -99,10 +102,15 @@ class Settings:
         if chosen:
             self._use(chosen)
         self._values.update({key: Setting(value, "%config AciMagics") for key, value in self._session.items()})
+        self._values.update({key: Setting(value, "the line") for key, value in self._line.items()})
 
     def with_profile(self, name: str) -> Settings:
         """The same settings under another profile."""
-        return Settings(self._environ, self._folder, name, self._session)
+        return Settings(self._environ, self._folder, name, self._session, self._line)
+
+    def over(self, values: Mapping[str, Any], where: Mapping[str, Any] | None = None) -> Settings:
+        """The same settings under what a line says. `where` fills in for a place in Azure, but does not by itself choose one."""
+        return Settings(self._environ, self._folder, self._profile, self._session, values, where) if values or where else self
 
     def get(self, key: str) -> Any:
         """The value of a key, or None."""
@@ -131,6 +139,7 @@ class Settings:
         return self._azure_place()
 
     def _azure_place(self) -> Place:
+        self._values.update({key: Setting(value, "the line") for key, value in self._where.items()})
         needed = ("subscription", "resource_group", "location")
         missing = [key for key in needed if not self._text(key)]
         if missing:

@@ -30,8 +30,45 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True)
+class Shipped:
+    """A small file that travels in a secret volume."""
+
+    name: str
+    size_bytes: int = 0
+    data: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """What is mounted at `path`: an Azure file share, a git repository, an empty folder, or files of this machine."""
+
+    kind: Literal["azurefile", "git", "empty", "files"]
+    path: str
+    source: str = ""
+    read_only: bool = False
+    account: str = ""
+    share: str = ""
+    key: Secret = field(default_factory=lambda: Secret("", ""))
+    repository: str = ""
+    revision: str = ""
+    files: tuple[Shipped, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """A private registry; the password is a reference, or there is none and `--acr-identity` pulls."""
+
+    server: str
+    username: str = ""
+    password: Secret = field(default_factory=lambda: Secret("", ""))
+
+
+@dataclass(frozen=True, slots=True)
 class RunSpec:
-    """One run as it was asked for: frozen, complete, checked. Made by `build()`."""
+    """One run as it was asked for: frozen, complete, checked. Made by `build()`.
+
+    `requirements` were asked for, `implied` follow from the cell's imports; `function` names the Python function that the run calls.
+    """
 
     image: str
     cpu: float = 1.0
@@ -45,10 +82,19 @@ class RunSpec:
     outputs: tuple[str, ...] = ()
     output_paths: tuple[str, ...] = ()
     requirements: tuple[str, ...] = ()
+    implied: tuple[str, ...] = ()
+    function: str = ""
+    volumes: tuple[Volume, ...] = ()
+    registries: tuple[Registry, ...] = ()
+    identities: tuple[str, ...] = ()
+    acr_identity: str | None = None
+    subnet: str | None = None
     name: str | None = None
     location: str | None = None
     resource_group: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    if_exists: Literal["fail", "update", "replace", "attach"] = "fail"
+    max_cost_usd: float | None = None
     timeout_s: float = 86_400.0
     start_timeout_s: float = 600.0
     retries: int = 0

@@ -6,10 +6,9 @@ from base64 import b64encode
 
 from azure.mgmt.containerinstance import models as sdk
 
-from ..payload import PAYLOAD_MOUNT, STATE_MOUNT, GroupPlan
+from ..payload import PAYLOAD_MOUNT, PAYLOAD_VOLUME, STATE_MOUNT, GroupPlan
 from ..snapshot import ContainerSnapshot, GroupSnapshot, PlatformEvent
-
-PAYLOAD_VOLUME, STATE_VOLUME = "aci-payload", "aci-state"
+from ..spec import Volume
 
 
 def group_model(plan: GroupPlan) -> sdk.ContainerGroup:
@@ -19,11 +18,15 @@ def group_model(plan: GroupPlan) -> sdk.ContainerGroup:
     volumes, mounts = [], []
     if plan.files:
         secret = {name: b64encode(content).decode("ascii") for name, content in plan.files.items()}
-        volumes = [sdk.Volume(name=PAYLOAD_VOLUME, secret=secret), sdk.Volume(name=STATE_VOLUME, empty_dir={})]
+        volumes = [sdk.Volume(name=PAYLOAD_VOLUME, secret=secret), sdk.Volume(name=plan.state_volume, empty_dir={})]
         mounts = [
             sdk.VolumeMount(name=PAYLOAD_VOLUME, mount_path=PAYLOAD_MOUNT, read_only=True),
-            sdk.VolumeMount(name=STATE_VOLUME, mount_path=STATE_MOUNT),
+            sdk.VolumeMount(name=plan.state_volume, mount_path=STATE_MOUNT),
         ]
+    for place, volume in enumerate(plan.volumes):
+        name = f"volume-{place}"
+        volumes.append(_volume(name, volume))
+        mounts.append(sdk.VolumeMount(name=name, mount_path=volume.path, read_only=volume.read_only or None))
     container = sdk.Container(
         name=plan.container_name,
         image=plan.image,
@@ -40,7 +43,48 @@ def group_model(plan: GroupPlan) -> sdk.ContainerGroup:
         restart_policy=plan.restart_policy,
         volumes=volumes or None,
         priority="Spot" if plan.spot else None,
+        image_registry_credentials=_credentials(plan) or None,
+        identity=_identity(plan),
+        subnet_ids=[sdk.ContainerGroupSubnetId(id=plan.subnet)] if plan.subnet else None,
     )
+
+
+def _volume(name: str, volume: Volume) -> sdk.Volume:
+    match volume.kind:
+        case "azurefile":
+            share = sdk.AzureFileVolume(
+                share_name=volume.share,
+                storage_account_name=volume.account,
+                storage_account_key=volume.key.value,
+                read_only=volume.read_only or None,
+            )
+            return sdk.Volume(name=name, azure_file=share)
+        case "git":
+            git = sdk.GitRepoVolume(repository=volume.repository, revision=volume.revision or None, directory=".")
+            return sdk.Volume(name=name, git_repo=git)
+        case "files":
+            return sdk.Volume(name=name, secret={item.name: b64encode(item.data).decode("ascii") for item in volume.files})
+        case "empty":
+            return sdk.Volume(name=name, empty_dir={})
+
+
+def _credentials(plan: GroupPlan) -> list[sdk.ImageRegistryCredential]:
+    return [
+        sdk.ImageRegistryCredential(server=item.server, username=item.username, password=item.password.value)
+        if item.username
+        else sdk.ImageRegistryCredential(server=item.server, identity=plan.acr_identity)
+        for item in plan.registries
+    ]
+
+
+def _identity(plan: GroupPlan) -> sdk.ContainerGroupIdentity | None:
+    """The group's identities; one that pulls the image must be among them."""
+    users = [name for name in (*plan.identities, plan.acr_identity) if name and name != "system"]
+    kinds = [*(["SystemAssigned"] if "system" in plan.identities else []), *(["UserAssigned"] if users else [])]
+    if not kinds:
+        return None
+    members = {name: sdk.UserAssignedIdentities() for name in dict.fromkeys(users)}
+    return sdk.ContainerGroupIdentity(type=", ".join(kinds), user_assigned_identities=members or None)
 
 
 def group_snapshot(group: sdk.ContainerGroup) -> GroupSnapshot:

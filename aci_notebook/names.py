@@ -1,0 +1,80 @@
+"""What a Python cell uses and does not make itself: free names, and modules that it imports. Pure: text in, names out."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import symtable
+from collections.abc import Iterable, Mapping
+from types import ModuleType
+from typing import Any
+
+from .errors import OptionError
+
+ONLY_HERE = {"get_ipython", "display", "In", "Out", "_ih", "_oh", "_dh"}  # IPython puts the first two among the builtins
+KNOWN = (frozenset(dir(builtins)) | {"__file__", "__name__", "__doc__", "__builtins__"}) - ONLY_HERE
+
+
+def free_names(code: str) -> list[str]:
+    """Global names that the cell reads and never binds, in no particular order; none where `import *` may bring any."""
+    tree = ast.parse(code)
+    if any(isinstance(node, ast.ImportFrom) and any(item.name == "*" for item in node.names) for node in ast.walk(tree)):
+        return []
+    try:
+        top = symtable.symtable(code, "<cell>", "exec")
+    except SyntaxError:  # await outside a function: fine in a cell, unknown to symtable
+        return []
+    read: set[str] = set()
+    bound: set[str] = set()
+    _collect(top, read, bound, top=True)
+    return sorted(read - bound - KNOWN)
+
+
+def _collect(table: symtable.SymbolTable, read: set[str], bound: set[str], *, top: bool) -> None:
+    for symbol in table.get_symbols():
+        name = symbol.get_name()
+        if top or symbol.is_global():
+            if symbol.is_referenced():
+                read.add(name)
+            if symbol.is_assigned() or symbol.is_imported() or (top and symbol.is_namespace()):
+                bound.add(name)
+    for child in table.get_children():
+        _collect(child, read, bound, top=False)
+
+
+def imports(code: str) -> list[str]:
+    """Top-level names of the modules that the cell imports anywhere."""
+    found: dict[str, None] = {}
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            found.update(dict.fromkeys(item.name.partition(".")[0] for item in node.names))
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            found[node.module.partition(".")[0]] = None
+    return list(found)
+
+
+def check_names(code: str, shipped: Iterable[str], notebook: Mapping[str, Any]) -> None:
+    """Raises OptionError for a name that exists in the notebook alone, with the option or the import that brings it along."""
+    missing = [name for name in free_names(code) if name not in set(shipped)]
+    here = [name for name in missing if name in ONLY_HERE]
+    if here:
+        raise OptionError(
+            "%%aci",
+            None,
+            f"{here[0]} belongs to this notebook's IPython; the container has none",
+            "the value of the last expression is shown; print the others" if here[0] == "display" else "leave it out of the cell",
+        )
+    found = [name for name in missing if name in notebook]
+    modules = {name: notebook[name] for name in found if isinstance(notebook[name], ModuleType)}
+    values = [name for name in found if name not in modules]
+    if not found:
+        return
+    remedies = [f"add -i {','.join(values)}"] if values else []
+    remedies += [_import_line(name, module) for name, module in modules.items()]
+    verb = "exists" if len(found) == 1 else "exist"
+    raise OptionError("%%aci", None, f"{', '.join(found)} {verb} only in this notebook, not in the container", "; ".join(remedies))
+
+
+def _import_line(name: str, module: ModuleType) -> str:
+    full = module.__name__
+    return f"write {f'import {full}' if full == name else f'import {full} as {name}'} in the cell"
