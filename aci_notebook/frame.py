@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -171,14 +171,13 @@ def _day(day: date, name: str) -> datetime:
     return datetime(begins.year, begins.month, begins.day).astimezone()  # a day as people mean it: local
 
 
-def frame_of(rows: Sequence[Sequence[Any]], home: Path | None = None) -> pd.DataFrame:
-    """The DataFrame of rows selected as SELECTED: aware times, categories, nullable numbers, tags as dicts."""
+def frame_of(columns: Sequence[list[Any]], home: Path | None = None) -> pd.DataFrame:
+    """The DataFrame of columns selected as SELECTED: aware times, categories, nullable numbers, tags as dicts."""
     import pandas as pd
 
     _register()
-    values: Iterable[Sequence[Any]] = zip(*rows, strict=True) if rows else [()] * len(FRAME_COLUMNS)
-    columns = {name: _column(name, list(column)) for name, column in zip(FRAME_COLUMNS, values, strict=True)}
-    frame = pd.DataFrame(columns, copy=False)
+    made = {name: _column(name, values) for name, values in zip(FRAME_COLUMNS, columns, strict=True)}
+    frame = pd.DataFrame(made, copy=False)
     if home is not None:
         frame.attrs["aci_home"] = str(home)
     return frame
@@ -191,30 +190,37 @@ def _column(name: str, values: list[Any]) -> Any:
     if name in _INSTANTS:
         return pd.Series(np.array(values, dtype="int64").view("M8[us]")).dt.tz_localize("UTC")
     if name in _CHOICES:
-        known = {word: code for code, word in enumerate(_CHOICES[name])}
-        for word in values:  # words of a later version
-            if word is not None:
-                known.setdefault(word, len(known))
-        codes = np.fromiter((known.get(word, -1) for word in values), dtype=np.int16, count=len(values))
-        return pd.Categorical.from_codes(codes, categories=pd.Index(list(known)))
-    if name in _WHOLE or name == "spot":
-        missing = np.fromiter((value is None for value in values), dtype=bool, count=len(values))
-        kind = "bool" if name == "spot" else "int64"
-        plain = np.fromiter((value or 0 for value in values), dtype=kind, count=len(values))
-        return pd.array(plain, dtype="boolean" if name == "spot" else "Int64") if not missing.any() else _masked(plain, missing)
+        return _category(_CHOICES[name], values)
     if name in _REAL:
         real = np.array(values, dtype="float64")
-        return _masked(real, np.isnan(real))
+        return pd.arrays.FloatingArray(real, np.isnan(real))
+    if name in _WHOLE:
+        return pd.array(values, dtype="Int64")
+    if name == "spot":
+        return pd.array(np.array(values, dtype="float64"), dtype="boolean")
     if name == "tags":
-        return np.fromiter((json.loads(text) if text and text != "{}" else {} for text in values), dtype=object, count=len(values))
+        return _dicts(values)
     return pd.array(values, dtype="string")
 
 
-def _masked(plain: Any, missing: Any) -> Any:
+def _category(words: Sequence[str], values: list[Any]) -> Any:
+    """A categorical of the known words, and of words that a later version may have written."""
+    import numpy as np
     import pandas as pd
 
-    kinds = {"i": pd.arrays.IntegerArray, "f": pd.arrays.FloatingArray, "b": pd.arrays.BooleanArray}
-    return kinds[plain.dtype.kind](plain, missing)
+    codes: dict[str | None, int] = {word: code for code, word in enumerate(words)}
+    later = sorted(set(values) - set(codes) - {None})
+    codes.update((word, len(words) + place) for place, word in enumerate(later))
+    codes[None] = -1
+    return pd.Categorical.from_codes(np.array([codes[word] for word in values], dtype=np.int16), categories=pd.Index([*words, *later]))
+
+
+def _dicts(texts: list[str | None]) -> Any:
+    """A dict of its own for each row; each different text is read once."""
+    import numpy as np
+
+    known: dict[str | None, dict[str, str]] = {text: json.loads(text) if text else {} for text in set(texts)}
+    return np.fromiter((known[text].copy() for text in texts), dtype=object, count=len(texts))
 
 
 @cache

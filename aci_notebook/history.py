@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from .database import NAMES, NOT_SETTLED, WITH_BODIES, connect, identity, is_damage, migrate, use_journal, with_unsaved, write
 from .errors import RunNotFound, did_you_mean
 from .record import RunRecord
-from .rows import EPOCH, MICROSECOND, record_of, row_of
+from .rows import EPOCH, FRAME_COLUMNS, MICROSECOND, record_of, row_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,8 +151,9 @@ class HistoryStore:
         clause, arguments = f.where(
             self._now(), state=state, outcome=outcome, image=image, since=since, until=until, tag=tag, notebook=notebook, name=name
         )
-        rows = self._select(f.SELECTED, clause, arguments, limit=f.checked_limit(limit))
-        return f.frame_of(rows, self.home)
+        columns: list[list[Any]] = [[] for _ in FRAME_COLUMNS]
+        self._select(f.SELECTED, clause, arguments, limit=f.checked_limit(limit), into=columns)
+        return f.frame_of(columns, self.home)
 
     def log_path(self, run_id: str) -> Path:
         """The log file of that run, made readable by its owner only; in a temporary folder if the home takes no files."""
@@ -213,7 +214,9 @@ class HistoryStore:
         offset: int = 0,
         newest_first: bool = True,
         bodies: bool = False,
+        into: list[list[Any]] | None = None,
     ) -> list[tuple[Any, ...]]:
+        """The rows found; or, with `into`, nothing, and the values of each column go into its list (half the time for large answers)."""
         order = "DESC" if newest_first else "ASC"
         end = f"ORDER BY created_at {order}, run_id {order} LIMIT ? OFFSET ?"
         bound = (*arguments, -1 if limit is None else limit, offset)
@@ -223,7 +226,10 @@ class HistoryStore:
                     db = self._open()
                     source = with_unsaved(db, self._unsaved.values()) if self._unsaved else WITH_BODIES if bodies else "runs"
                     query = f"SELECT {columns} FROM {source} WHERE {clause} {end}"  # noqa: S608 - values are bound; the rest is ours
-                    return db.execute(query, bound).fetchall()
+                    if into is None:
+                        return db.execute(query, bound).fetchall()
+                    _by_column(db.execute(query, bound), into)
+                    return []
                 except sqlite3.Error as error:
                     if not self._cope(error) or attempt == 2:
                         self._warn(f"the history at {self.path} cannot be read ({error})")
@@ -315,6 +321,15 @@ class HistoryStore:
         if self._db is not None:
             self._db.close()
         self._db, self._file, self._writable = None, None, False
+
+
+def _by_column(found: sqlite3.Cursor, columns: list[list[Any]]) -> None:
+    """Few rows at a time, while they are in the processor's cache."""
+    for column in columns:
+        column.clear()
+    while rows := found.fetchmany(256):
+        for column, values in zip(columns, zip(*rows, strict=True), strict=True):
+            column.extend(values)
 
 
 def _own_file(folder: Path, name: str) -> Path:
