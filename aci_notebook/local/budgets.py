@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from .errors import ServiceError
 from .limits import Limits
@@ -11,64 +11,69 @@ from .limits import Limits
 WRITES_PER_HOUR = 1200
 DELETES_PER_HOUR = 15000
 PREFIX = "x-ms-ratelimit-remaining-subscription-"
-MINUTES_5, HOUR = timedelta(minutes=5), timedelta(hours=1)
+
+
+class Window:
+    """How many requests there were in the last `seconds`; costs memory by the second, not by the request."""
+
+    def __init__(self, seconds: int) -> None:
+        self.seconds = seconds
+        self._counts: deque[tuple[int, int]] = deque()  # (second, requests in it)
+        self._total = 0
+
+    def add(self, now: datetime) -> None:
+        second = int(now.timestamp())
+        last = self._counts.pop()[1] if self._counts and self._counts[-1][0] == second else 0
+        self._counts.append((second, last + 1))
+        self._total += 1
+
+    def left(self, limit: int, now: datetime) -> int:
+        """How many more requests `limit` allows now."""
+        while self._counts and self._counts[0][0] <= now.timestamp() - self.seconds:
+            self._total -= self._counts.popleft()[1]
+        return max(0, limit - self._total)
+
+    def wait_s(self, now: datetime) -> int:
+        """Seconds until the oldest requests no longer count."""
+        oldest = self._counts[0][0] if self._counts else int(now.timestamp())
+        return max(1, oldest + self.seconds - int(now.timestamp()))
 
 
 class Budgets:
-    """Counts requests of one subscription; creates and deletes share one counter, as recorded."""
+    """Counts requests of one subscription; creates and deletes of groups share one counter, as recorded."""
 
     def __init__(self) -> None:
-        self._groups: deque[datetime] = deque()
-        self._reads: deque[datetime] = deque()
-        self._writes: deque[datetime] = deque()
-        self._deletes: deque[datetime] = deque()
+        self._reads, self._writes, self._deletes = Window(3600), Window(3600), Window(3600)
+        self._groups_5min, self._groups_hour = Window(300), Window(3600)
 
     def count(self, method: str, *, is_group: bool, now: datetime, limits: Limits) -> dict[str, str]:
         """Headers for a request, which is counted; with `limits.throttle` raises a 429 when nothing is left."""
-        log, limit, name = {
-            "GET": (self._reads, limits.reads_per_hour, "reads"),
-            "HEAD": (self._reads, limits.reads_per_hour, "reads"),
-            "DELETE": (self._deletes, DELETES_PER_HOUR, "deletes"),
-        }.get(method, (self._writes, WRITES_PER_HOUR, "writes"))
-        if limits.throttle:
-            _check(log, limit, HOUR, now, method)
-        log.append(now)
-        headers = {PREFIX + name: str(_left(log, limit, HOUR, now))}
+        rows = [
+            {
+                "GET": (self._reads, limits.reads_per_hour, "reads"),
+                "HEAD": (self._reads, limits.reads_per_hour, "reads"),
+                "DELETE": (self._deletes, DELETES_PER_HOUR, "deletes"),
+            }.get(method, (self._writes, WRITES_PER_HOUR, "writes"))
+        ]
         if is_group and method in ("PUT", "DELETE"):
-            if limits.throttle:
-                _check(self._groups, limits.writes_per_5min, MINUTES_5, now, method)
-                _check(self._groups, limits.writes_per_hour, HOUR, now, method)
-            self._groups.append(now)
-            for window, text, most in (
-                (MINUTES_5, "pt5m", limits.writes_per_5min),
-                (HOUR, "pt1h", limits.writes_per_hour),
-            ):
-                headers[f"{PREFIX}resource-requests-{text}"] = str(_left(self._groups, most, window, now))
-        return headers
+            rows.append((self._groups_5min, limits.writes_per_5min, "resource-requests-pt5m"))
+            rows.append((self._groups_hour, limits.writes_per_hour, "resource-requests-pt1h"))
+        for window, limit, _ in rows:
+            if limits.throttle and window.left(limit, now) <= 0:
+                raise _throttled(method, limit, window, now)
+        for window, _, _ in rows:
+            window.add(now)
+        return {PREFIX + name: str(window.left(limit, now)) for window, limit, name in rows}
 
 
-def _used(log: deque[datetime], window: timedelta, now: datetime) -> int:
-    while log and now - log[0] > HOUR:
-        log.popleft()
-    if window == HOUR:
-        return len(log)
-    return sum(1 for at in log if now - at <= window)
-
-
-def _left(log: deque[datetime], limit: int, window: timedelta, now: datetime) -> int:
-    return max(0, limit - _used(log, window, now))
-
-
-def _check(log: deque[datetime], limit: int, window: timedelta, now: datetime, method: str) -> None:
-    if _left(log, limit, window, now) > 0:
-        return
-    oldest = next((at for at in log if now - at <= window), now)
-    wait_s = max(1, int((oldest + window - now).total_seconds()))
-    action = "read" if method in ("GET", "HEAD") else "delete" if method == "DELETE" else "write"
-    raise ServiceError(
+def _throttled(method: str, limit: int, window: Window, now: datetime) -> ServiceError:
+    wait_s = window.wait_s(now)
+    action = {"GET": "read", "HEAD": "read", "DELETE": "delete"}.get(method, "write")
+    interval = "00:05:00" if window.seconds == 300 else "01:00:00"
+    return ServiceError(
         429,
         "ResourceRequestsThrottled",
         f"Number of requests for action 'Microsoft.ContainerInstance/containerGroups/{action}' exceeded the limit of "
-        f"'{limit}' for time interval '{window}'. Please try again after '{wait_s}' seconds.",
+        f"'{limit}' for time interval '{interval}'. Please try again after '{wait_s}' seconds.",
         retry_after=wait_s,
     )

@@ -78,19 +78,24 @@ class Deployment:
         self._started: dict[str, asyncio.Future[bool]] = {}
         self._forced: dict[str, Forced] = {}
         self._closing = False
+        self._retired = False
+        self._deadline: asyncio.Task[None] | None = None
 
     @property
     def place(self) -> Place:
         return Place(self.group.id, self._world.store.folder(self.group.id), self.group.plan)
 
     def save(self) -> None:
-        """Write the group's state file."""
-        self._world.store.save(self.group.id, self.group.dump())
+        """Write the group's state file, unless the group is gone."""
+        if not self._retired:
+            self._world.store.save(self.group.id, self.group.dump())
 
     def begin(self, *, keep_volumes: bool) -> None:
         """Deploy in the background; the group's operation tells the outcome."""
+        if self._closing:
+            return
         self._spawn(self._deploy(keep_volumes=keep_volumes))
-        self._spawn(self._give_up_in_time())
+        self._deadline = self._spawn(self._give_up_in_time())
 
     async def resume(self) -> None:
         """Take up a group that an earlier server left: what runs is watched again, what was half done is done."""
@@ -122,6 +127,11 @@ class Deployment:
         self._closing = True
         await asyncio.gather(*(handle.kill(graceful=True) for handle in self.handles.values()))
         await asyncio.sleep(0)
+        await self.halt()
+
+    async def retire(self) -> None:
+        """End everything because the group is being deleted; nothing is started or written after this."""
+        self._closing = self._retired = True
         await self.halt()
 
     async def stop(self) -> None:
@@ -157,10 +167,11 @@ class Deployment:
     def _now(self) -> datetime:
         return self._world.clock.now()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._on_task_done)
+        return task
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -214,6 +225,8 @@ class Deployment:
         operation = self.group.operation
         if operation.outcome != "Pending":
             return
+        if self._deadline is not None and self._deadline is not asyncio.current_task():
+            self._deadline.cancel()
         operation.outcome = self.group.provisioning_state = "Failed" if failed else "Succeeded"
         if failed:
             told = [event.message for life in self.group.lives.values() for event in life.events if event.kind != "Normal"]

@@ -159,7 +159,7 @@ class Groups:
     async def _delete(self, deployment: Deployment) -> None:
         group = deployment.group
         await self._world.pace.pass_stage("deleting", group.gate)
-        await deployment.halt()
+        await deployment.retire()
         await self._world.runtime.discard(deployment.place)
         self._world.store.remove(group.id)
         del self._deployments[group.key.folded()]
@@ -233,6 +233,8 @@ class Groups:
         """Let the platform do something to a group: evict, platform_restart, platform_kill, oom (A28)."""
         deployment = self._deployments[group.key.folded()]
         if event == "evict":
+            if group.condition in (Condition.ENDED, Condition.STOPPED):
+                raise errors.stopped(group.key.name, group.key.resource_group)
             self._begin_operation(group, "Pending")
             await deployment.halt(graceful=False)
             if lose_empty_dirs:

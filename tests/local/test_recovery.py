@@ -11,6 +11,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from aci_notebook.local.__main__ import default_state_dir, parse
+from aci_notebook.local.pace import RECORDED, AtOnce
 from aci_notebook.local.server import digest
 
 from .conftest import Server, body, container, processes_of, shell
@@ -153,6 +157,30 @@ def test_an_idle_server_ends_by_itself_but_not_while_a_group_lives(serve: Any, n
     assert server.raw("GET", "/_aci/health").json["groups_alive"] == 1
     flag.touch()
     assert server.process.wait(15) == 0
+
+
+def test_a_group_deleted_while_it_restarts_is_gone(serve: Any, name: str) -> None:
+    server: Server = serve("--runtime", "process")
+    server.put(name, shell("trap 'sleep 0.3; exit 0' TERM; while :; do sleep 0.02; done"))
+    server.until_state(name, "Running")
+    assert server.call("POST", f"{server.group(name)}/restart").status == 204
+    assert server.call("DELETE", server.group(name)).status == 200
+    assert server.call("GET", server.group(name)).status == 404
+    time.sleep(0.5)
+    assert list((server.state_dir / "groups").iterdir()) == []
+
+
+def test_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ACI_NOTEBOOK_HOME", str(tmp_path))
+    settings = parse([])
+    assert settings.state_dir == tmp_path / "local"
+    assert (settings.port, settings.runtime, settings.any_token, settings.idle_timeout_s) == (0, "auto", False, 900)
+    assert settings.lag == AtOnce()
+    assert parse(["--lag", "recorded", "--idle-timeout", "0"]).lag == RECORDED
+    monkeypatch.delenv("ACI_NOTEBOOK_HOME")
+    assert default_state_dir().name == "local"
+    with pytest.raises(SystemExit):
+        parse(["--runtime", "engine"])
 
 
 def test_help() -> None:

@@ -55,9 +55,7 @@ class AioToken(Token):
 
 @pytest.fixture
 def client(process: Server) -> Iterator[ContainerInstanceManagementClient]:
-    with ContainerInstanceManagementClient(
-        Token(process.token), process.subscription, base_url=process.url, polling_interval=0.05
-    ) as made:
+    with ContainerInstanceManagementClient(Token(process.token), process.subscription, base_url=process.url, polling_interval=0.05) as made:
         yield made
 
 
@@ -132,15 +130,13 @@ def test_regions(client: ContainerInstanceManagementClient) -> None:
     names = [usage.name.value for usage in client.location.list_usage("westeurope", **PLAIN)]
     assert "StandardCores" in names
     assert next(iter(client.location.list_capabilities("westeurope", **PLAIN))).capabilities.max_cpu == 32.0
-    assert [image.os_type for image in client.location.list_cached_images("westeurope", **PLAIN)][0] == "Linux"
+    assert next(iter(client.location.list_cached_images("westeurope", **PLAIN))).os_type == "Linux"
     assert list(client.operations.list(**PLAIN))
 
 
 def test_the_aio_client(process: Server, name: str) -> None:
     async def live() -> str | None:
-        async with AioClient(
-            AioToken(process.token), process.subscription, base_url=process.url, polling_interval=0.05
-        ) as client:
+        async with AioClient(AioToken(process.token), process.subscription, base_url=process.url, polling_interval=0.05) as client:
             groups = client.container_groups
             poller = await groups.begin_create_or_update("rg", name, job("echo aio"), **PLAIN)
             await poller.result()

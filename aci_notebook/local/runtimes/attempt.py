@@ -93,7 +93,7 @@ class Attempt:
             await asyncio.to_thread(_hand_over, attempt._process, json.dumps(order).encode())
             await attempt._until_started()
         except BaseException:
-            attempt._process.kill()
+            attempt._process.send_signal(signal.SIGUSR1)  # ends its container too, if it has got that far
             await attempt._close()
             raise
         if attempt._exit is not None and "failed" in attempt._exit:
@@ -145,6 +145,8 @@ class Attempt:
         await self._close()
 
     async def open_terminal(self, command: str, rows: int, cols: int) -> PtyTerminal:
+        if self._over.is_set():
+            raise StartFailed("the container has ended")
         terminal = PtyTerminal.open(command, rows, cols, self._launch.environment, self._launch.working_directory, self._terminals.discard)
         self._terminals.add(terminal)
         return terminal
