@@ -5,15 +5,17 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 __version__ = "0.1.0"
-__all__ = ["history", "load_ipython_extension", "run", "submit", "unload_ipython_extension"]
+__all__ = ["history", "launcher", "load_ipython_extension", "run", "submit", "unload_ipython_extension"]
 
-_PUBLIC = {"run": "api", "submit": "api", "history": "api"}
+_PUBLIC = {"run": "api", "submit": "api", "history": "api", "launcher": "launcher"}
 
 
 def __getattr__(name: str) -> Any:
@@ -22,6 +24,17 @@ def __getattr__(name: str) -> Any:
 
         return getattr(import_module(f".{_PUBLIC[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+class _Package(ModuleType):
+    """`history` and `launcher` are functions here, and rooms of the same names: importing a room must not hide the function."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name not in _PUBLIC or not isinstance(value, ModuleType):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

@@ -70,6 +70,9 @@ STOP = el(
 )
 
 
+_SPOKEN = {"role": "status", "aria-live": "polite", "aria-atomic": "true"}
+
+
 def header_html(
     record: RunRecord,
     now: datetime,
@@ -78,15 +81,19 @@ def header_html(
     estimate: Estimate | None = None,
     background: bool = False,
     log_lines: Sequence[str] = (),
+    spoken: bool = True,
 ) -> str:
-    """The header as HTML, with its style sheet. `log_lines` (of a background run) go below it, colours and all."""
+    """The header as HTML, with its style sheet. `log_lines` (of a background run) go below it, colours and all.
+
+    `spoken=False`: another node has the role of status (`spoken_html`), and the page has the style sheet already.
+    """
     header = describe(record, now, live=live, estimate=estimate, background=background)
     first = el(
         "div",
         {"class": "aci-top aci-can-stop" if header.stoppable else "aci-top"},
         el(
             "span",
-            {"class": "aci-status", "role": "status", "aria-live": "polite", "aria-atomic": "true"},
+            {"class": "aci-status", **(_SPOKEN if spoken else {})},
             el("span", {"class": "aci-state"}, f"{header.symbol} {header.word}"),
             " ",
             el("b", {"class": "aci-name"}, header.name),
@@ -96,7 +103,7 @@ def header_html(
         " " if header.stoppable else None,
         STOP if header.stoppable else None,
     )
-    rows: list[Child] = [style_sheet(css(bool(log_lines))), first]
+    rows: list[Child] = [style_sheet(css(bool(log_lines))), first] if spoken else [first]
     if header.results:
         rows.append(_parted("aci-results", header.results))
     log = [el("span", {"class": "aci-part"}, "log ", el("code", {}, header.log_path))] if header.log_path else []
@@ -108,6 +115,12 @@ def header_html(
     if log_lines:
         rows.append(log_html(log_lines))
     return to_html(el("div", {"class": f"aci-run aci-{header.tone}"}, *rows))
+
+
+def spoken_html(record: RunRecord, now: datetime) -> str:
+    """State and name alone, for screen readers: it changes when the state does."""
+    header = describe(record, now, live=False)
+    return to_html(el("span", _SPOKEN, f"{header.word} {header.name}"))
 
 
 def log_html(lines: Sequence[str]) -> Node:

@@ -1,0 +1,71 @@
+"""Whether the kernel can listen: what the form says while a cell runs, and which clicks came too late.
+
+A kernel handles one message at a time (`notebook-facts` §2.6): a click made while a cell runs is handled after it. IPython tells when a
+cell begins and ends; a cell of a moment is not worth a word, so the note comes after `SAID_AFTER_S`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+SAID_AFTER_S = 0.5
+
+
+class Busy:
+    """Calls `wait` when a cell has run for a moment, and `free` when one is over."""
+
+    def __init__(self, shell: InteractiveShell, wait: Callable[[], None], free: Callable[[], None]) -> None:
+        self._shell = shell
+        self._wait = wait
+        self._free = free
+        self._timer: threading.Timer | None = None
+        self._handled_at = datetime.min.replace(tzinfo=UTC)
+        self._apart = timedelta.max
+        shell.events.register("pre_run_cell", self._began)
+        shell.events.register("post_run_cell", self._over)
+
+    def heard(self) -> datetime | None:
+        """When the message handled now was sent, by this machine's clock; None where that is not known.
+
+        The browser's clock may be another one: the quickest message so far says how far apart they are.
+        """
+        kernel: Any = getattr(self._shell, "kernel", None)
+        header = kernel.get_parent().get("header", {}) if kernel is not None else {}
+        sent = header.get("date")
+        if header.get("msg_type") != "comm_msg" or not isinstance(sent, datetime) or sent.tzinfo is None:
+            return None
+        self._apart = min(self._apart, datetime.now(UTC) - sent)
+        return sent + self._apart
+
+    def fresh(self) -> bool:
+        """Whether the click handled now was made after the last one had been handled."""
+        sent = self.heard()
+        fresh = sent is None or sent >= self._handled_at
+        if fresh:
+            self._handled_at = datetime.now(UTC)
+        return fresh
+
+    def _began(self, *_: Any) -> None:
+        self._timer = threading.Timer(SAID_AFTER_S, self._wait)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _over(self, *_: Any) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._free()
+
+    def close(self) -> None:
+        """Hears nothing any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for name, call in (("pre_run_cell", self._began), ("post_run_cell", self._over)):
+            if call in self._shell.events.callbacks[name]:
+                self._shell.events.unregister(name, call)

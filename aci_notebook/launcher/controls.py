@@ -1,0 +1,303 @@
+"""One control per field of the table: a label, a widget of the kind that `Field.control` names, and a place for what is wrong with it.
+
+A control gives the value in the form in which `fields.check` takes it, and None where it says what would hold anyway, so that the
+equivalent cell stays short. Its label is the option's own word and its tooltip the table's help: who has used the form knows the line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import ipywidgets as w
+
+from ..display.html import el, to_html, visible
+from ..errors import OptionError
+from ..fields import Field, check
+
+Changed = Callable[[], None]
+
+
+def label_of(field: Field) -> str:
+    """The option's own word: `memory` for `--memory`."""
+    return field.option.lstrip("-")
+
+
+def help_of(field: Field) -> str:
+    """The table's help, default and limits in one line."""
+    notes = [field.help, f"default {field.default_text}" if field.default_text else "", field.limits]
+    return f"{', '.join(field.flags)}: " + "; ".join(note for note in notes if note)
+
+
+class Control:
+    """A labelled control; subclasses say how the value is shown and read."""
+
+    def __init__(self, field: Field, changed: Changed, default: Any = None) -> None:
+        self.field = field
+        self.default = field.default if default is None else default
+        self._changed = changed
+        self.problem = w.HTML().add_class("aci-problem")
+        self.widget = w.VBox([self.made(), self.problem]).add_class("aci-field")
+
+    def made(self) -> w.Widget:
+        """The widget that shows the value."""
+        raise NotImplementedError
+
+    def value(self) -> Any:
+        """What is given, or None where that is the default."""
+        raise NotImplementedError
+
+    def put(self, value: Any) -> None:
+        """Shows this value; None is the default."""
+        raise NotImplementedError
+
+    def offer(self, choices: Sequence[Any]) -> None:
+        """Values to choose from, where the control can show some."""
+
+    def check(self) -> bool:
+        """Whether the value is right; says beside the control what is not."""
+        try:
+            check({self.field.name: self.value()})
+        except OptionError as error:
+            self.say(str(error))
+            return False
+        self.say("")
+        return True
+
+    def say(self, problem: str) -> None:
+        """Shows what is wrong, or nothing."""
+        lines = [text for text in visible(problem).split("\n") if text]
+        markup = to_html(*[el("div", {}, line) for line in lines])
+        if self.problem.value != markup:
+            self.problem.value = markup
+
+    def touched(self, _change: Any = None) -> None:
+        """Something in the control changed."""
+        self.check()
+        self._changed()
+
+    def watched(self, widget: w.Widget) -> w.Widget:
+        widget.observe(self.touched, names="value")
+        return widget
+
+
+class TextControl(Control):
+    """Any text, with values to choose from where there are some."""
+
+    def made(self) -> w.Widget:
+        placeholder = str(self.default if self.default is not None and not self.field.default_text else self.field.default_text)
+        self.entry = w.Combobox(
+            description=label_of(self.field),
+            placeholder=placeholder or self.field.metavar,
+            tooltip=help_of(self.field),
+            ensure_option=False,
+        )
+        return self.watched(self.entry)
+
+    def value(self) -> Any:
+        return self.entry.value.strip() or None
+
+    def put(self, value: Any) -> None:
+        parts = [value] if isinstance(value, str | int | float) or value is None else value
+        self.entry.value = " ".join(f"{part:g}" if isinstance(part, float) else str(part) for part in parts if part is not None)
+
+    def offer(self, choices: Sequence[Any]) -> None:
+        self.entry.options = tuple(str(choice) for choice in choices)
+
+
+class NumberControl(Control):
+    """A number with its unit, and buttons for the usual ones."""
+
+    def made(self) -> w.Widget:
+        start = _number(self.default)
+        self.entry = w.FloatText(value=start, description=label_of(self.field), tooltip=help_of(self.field)).add_class("aci-number")
+        presets = [
+            w.Button(description=f"{preset:g}", tooltip=f"{label_of(self.field)} {preset:g} {self.field.unit}")
+            for preset in self.field.presets
+        ]
+        for button, preset in zip(presets, self.field.presets, strict=True):
+            button.on_click(lambda _, preset=preset: setattr(self.entry, "value", float(preset)))
+        unit = w.Label(self.field.unit).add_class("aci-unit")
+        return w.HBox([self.watched(self.entry), unit, *presets]).add_class("aci-presets")
+
+    def value(self) -> Any:
+        return None if self.entry.value == _number(self.default) else self.entry.value
+
+    def put(self, value: Any) -> None:
+        self.entry.value = _number(self.default if value is None else value)
+
+
+def _number(value: Any) -> float:
+    return float(value) if value not in (None, "") else 0.0
+
+
+class ChoiceControl(Control):
+    """One of a few."""
+
+    def made(self) -> w.Widget:
+        self.entry = w.Dropdown(
+            options=self.field.choices, value=str(self.default), description=label_of(self.field), tooltip=help_of(self.field)
+        )
+        return self.watched(self.entry)
+
+    def value(self) -> Any:
+        return None if self.entry.value == self.default else self.entry.value
+
+    def put(self, value: Any) -> None:
+        self.entry.value = str(self.default if value is None else value)
+
+
+class CheckControl(Control):
+    """Yes or no."""
+
+    def made(self) -> w.Widget:
+        self.entry = w.Checkbox(
+            value=bool(self.default), description=f"{label_of(self.field)}: {self.field.help}", tooltip=help_of(self.field), indent=False
+        )
+        return self.watched(self.entry)
+
+    def value(self) -> Any:
+        return None if self.entry.value == bool(self.default) else self.entry.value
+
+    def put(self, value: Any) -> None:
+        self.entry.value = bool(self.default if value is None else value)
+
+
+class RowsControl(Control):
+    """Any number of rows; each is one time that the option is given. `K=V` options have two boxes a row, others one."""
+
+    def made(self) -> w.Widget:
+        self.pairs = self.field.metavar.startswith("K=V")
+        self.rows = w.VBox([]).add_class("aci-rows")
+        add = w.Button(description="+ add", tooltip=f"one more {label_of(self.field)}: {self.field.help}")
+        add.on_click(lambda _: self.add())
+        head = w.HBox([w.Label(label_of(self.field), tooltip=help_of(self.field)), add]).add_class("aci-rows-head")
+        return w.VBox([head, self.rows])
+
+    def add(self, text: str = "") -> None:
+        """One more row."""
+        entries = self.entries(text)
+        away = w.Button(description="×", tooltip=f"remove this {label_of(self.field)}").add_class("aci-away")
+        row = w.HBox([*map(self.watched, entries), away]).add_class("aci-row")
+        away.on_click(lambda _: self._remove(row))
+        self.rows.children = (*self.rows.children, row)
+
+    def entries(self, text: str) -> list[w.Widget]:
+        word = label_of(self.field)
+        if not self.pairs:
+            return [w.Text(value=text, placeholder=self.field.metavar, tooltip=f"{word}: {self.field.metavar}")]
+        name, _, content = text.partition("=")
+        blank = "value; empty: this kernel's" if self.field.metavar.endswith("|K") else "value"
+        return [
+            w.Text(value=name, placeholder="NAME", tooltip=f"name of the {word}").add_class("aci-key"),
+            w.Text(value=content, placeholder=blank, tooltip=f"value of the {word}"),
+        ]
+
+    def _remove(self, row: w.Widget) -> None:
+        self.rows.children = tuple(child for child in self.rows.children if child is not row)
+        row.close()
+        self.touched()
+
+    def texts(self) -> list[str]:
+        """The rows that are filled in, as the option's text."""
+        rows = [[child.value.strip() for child in row.children[:-1]] for row in self.rows.children]
+        return [text for text in map(self.joined, rows) if text]
+
+    def joined(self, parts: list[str]) -> str:
+        if self.pairs and parts[0] and not parts[1] and self.field.metavar.endswith("|K"):
+            return parts[0]
+        return "=".join(parts) if any(parts) else ""
+
+    def value(self) -> Any:
+        return self.texts() or None
+
+    def put(self, value: Any) -> None:
+        for row in self.rows.children:
+            row.close()
+        self.rows.children = ()
+        pairs: Iterable[Any] = [f"{name}={content}" for name, content in value.items()] if isinstance(value, Mapping) else value or ()
+        for text in pairs:
+            self.add(str(text))
+        self.touched()
+
+
+class SecretsControl(RowsControl):
+    """Secrets by their place: the name in the container, and the variable of this kernel or the file that holds the value."""
+
+    def entries(self, text: str) -> list[w.Widget]:
+        name, _, source = text.partition("=")
+        kind, _, place = source.partition(":")
+        return [
+            w.Text(value=name, placeholder="NAME", tooltip="name of the secret in the container").add_class("aci-key"),
+            w.Dropdown(
+                options=[("from the environment", "env"), ("from a file", "file")],
+                value=kind if kind in {"env", "file"} else "env",
+                tooltip="where the secret's value is",
+            ).add_class("aci-kind"),
+            w.Text(value=place, placeholder="variable or path; empty: NAME", tooltip="the variable's name, or the file's path"),
+        ]
+
+    def joined(self, parts: list[str]) -> str:
+        name, kind, place = parts
+        if not name and not place:
+            return ""
+        return name if kind == "env" and place in ("", name) else f"{name}={kind}:{place}"
+
+
+class NamesControl(Control):
+    """Names of variables: a text, and a list of what there is to choose from."""
+
+    def made(self) -> w.Widget:
+        self.entry = w.Text(description=label_of(self.field), placeholder=self.field.metavar, tooltip=help_of(self.field))
+        self.chooser = w.SelectMultiple(options=(), rows=4, tooltip=f"choose what to add to {label_of(self.field)}").add_class(
+            "aci-chooser"
+        )
+        self.chooser.observe(self._chosen, names="value")
+        self.chooser.layout.display = "none"
+        self._offered: tuple[tuple[str, str], ...] = ()
+        return w.VBox([self.watched(self.entry), self.chooser])
+
+    def _chosen(self, change: Any) -> None:
+        taken, given = set(change["new"]), set(change["old"])
+        kept = [part for part in self._parts() if part not in given - taken]
+        self.entry.value = ",".join(dict.fromkeys([*kept, *(name for name in change["new"] if name not in kept)]))
+
+    def _parts(self) -> list[str]:
+        return [part.strip() for part in self.entry.value.split(",") if part.strip()]
+
+    def value(self) -> Any:
+        return self.entry.value.strip() or None
+
+    def put(self, value: Any) -> None:
+        self.entry.value = value if isinstance(value, str) else ",".join(value or ())
+
+    def offer(self, choices: Sequence[Any]) -> None:
+        """`choices`: (label, name) pairs."""
+        offered = tuple(choices)
+        if offered == self._offered:
+            return
+        self._offered = offered
+        known = {name for _, name in offered}
+        self.chooser.unobserve(self._chosen, names="value")
+        with self.chooser.hold_sync():
+            self.chooser.options = offered
+            self.chooser.value = tuple(part for part in self._parts() if part in known)
+            self.chooser.rows = max(2, min(5, len(offered)))
+        self.chooser.layout.display = "" if offered else "none"
+        self.chooser.observe(self._chosen, names="value")
+
+
+KINDS: Mapping[str, type[Control]] = {
+    "text": TextControl,
+    "number": NumberControl,
+    "choice": ChoiceControl,
+    "check": CheckControl,
+    "rows": RowsControl,
+    "secrets": SecretsControl,
+    "names": NamesControl,
+}
+
+
+def control_of(field: Field, changed: Changed, default: Any = None) -> Control:
+    """The control of a field."""
+    return KINDS[field.control](field, changed, default)
