@@ -39,6 +39,15 @@ _CLASSES: Mapping[str, type[er.AciError]] = {
 }
 
 
+_GROUP_WORDS = {
+    "gone": "deleted",
+    "deleting": "being deleted",
+    "asked": "looked for, and deleted where it exists",
+    "alive": "about to be deleted; the service does not answer yet",
+    "unverified": "possibly still there: %aci gc looks again and deletes it",
+}
+
+
 class RemoteError(Exception):
     """Stands for a remote exception whose class does not exist here, or cannot be built."""
 
@@ -49,7 +58,7 @@ def failure(record: RunRecord, remote: bytes | None = None) -> er.AciError | er.
     if outcome is None or outcome.succeeded:
         return None
     if outcome.kind == "cancelled":
-        state = {"gone": "deleted", "deleting": "being deleted"}.get(record.group, record.group)
+        state = _GROUP_WORDS.get(record.group, record.group)
         words = f"run {record.name} was cancelled; its container group is {state}" if record.group != "unborn" else "nothing was sent"
         return er.RunCancelled(words, run_id=record.run_id, group_name=record.name)
     cls = _CLASSES[outcome.kind]

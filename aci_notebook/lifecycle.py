@@ -67,7 +67,7 @@ def _leave(stage: Stage, outcome: ev.Outcome) -> None:
         stage.emit(ev.Ended(stage.clock.now(), outcome))
     finally:
         group = stage.record.group
-        if kept and outcome.kind != "cancelled" and group == "alive":
+        if kept and outcome.kind not in {"cancelled", "lost"} and group == "alive":
             stage.emit(ev.GroupKept(stage.clock.now()))
         elif group in {"asked", "alive"}:
             remove(stage.backend, stage.clock, stage.record.name, stage.record.run_id, stage.emit, sure=group == "alive")
@@ -75,6 +75,7 @@ def _leave(stage: Stage, outcome: ev.Outcome) -> None:
 
 def _create(stage: Stage, follower: Follower, plan: GroupPlan) -> None:
     stage.check_wish()
+    stage.only_cancel = True  # a group that is half made cannot be left alone: a wish to detach waits until it is there
     deadline = stage.born + stage.record.spec.start_timeout_s
     if stage.record.spec.name is not None and stage.record.spec.if_exists != "update":
         _refuse_taken_name(stage, deadline)
@@ -82,6 +83,7 @@ def _create(stage: Stage, follower: Follower, plan: GroupPlan) -> None:
     made = _put(stage, plan, deadline)
     stage.recovered()
     stage.emit(ev.CreateAccepted(stage.clock.now(), made.location))
+    stage.only_cancel = False
     follower.see(made)
 
 

@@ -1,147 +1,33 @@
-"""Successive reads of a container's log → exactly the new text, each line once.
+"""Successive reads of a container's log → exactly the new text, each line once. Pure.
 
-The service has no cursor: a read is the last N lines of a window that slides (`aci-facts` §5). Two ways to follow it:
+The service has no cursor: a read is the last N lines of a window that slides (`aci-facts` §5). Logs of our runner carry a number
+on each line (`frames`), so any read from any source (log call, attach websocket, another kernel) merges by number, and what is missing
+is known exactly. Logs of a run without a runner are followed by their time stamps (`rawlog`).
 
-**Framed** logs come from our runner: every line carries a number and a mark, so any read from any source (log call, attach
-websocket, another kernel) merges by number, and what is missing is known exactly. The frames:
+Rules. The first line of a window may be cut: it counts only if its number is written in full and the next line continues
+it. A read counts if it overlaps with what is known, or is the whole log. Lines are split at newline characters alone. A read may
+be empty, null or older than the last one; nothing is concluded from that. Items come out in order; what is missing in the
+middle holds later lines back until it is filled, or until two whole readings in a row begin behind it: then it has left the
+window, and a Gap says how many lines that were. (Two, because a container that just ended shows 16 KB, and prints everything again
+when the platform restarts it.)
 
-    NUMBER MARK [SPACE PAYLOAD]         NUMBER is at least six wide, starts at 1, rises by one
-
-    |  text, a newline follows           +  text, no newline follows        \\  text with escapes (\\\\ \\n \\r \\xNN)
-    !  text of the remote traceback      ~  present look of a progress bar   >  piece of an object going home
-    #  a house line: WORD key=value …    (start, phase, install, retry, object, skip, warn, again, end)
-
-The runner's contract is written at the top of `runner/runner.py`; both sides are tested against each other, never share code.
-
-**Raw** logs (a run without a runner) are followed by the time stamps the service puts before each line, and by overlap where it
-has none. What the window lost is reported as a gap.
-
-Rules. The first line of a window may be cut: it counts only if the next line continues its number (framed), or if it has a
-whole time stamp (raw). Lines are split at newline characters alone. A read may be empty, null or older than the last one;
-nothing is concluded from that. Items come out in order; what is missing in the middle holds later lines back until it
-is filled or `give_up()` says that it will not come. A container that was restarted in place prints its log again with the same
-numbers; one that lost its state folder and starts anew begins at 1 with another `start` line, and the cursor begins anew.
+A container that was restarted in place prints its log again with the same numbers; one that lost its state folder begins at 1 with
+another `start` line. Either is noticed by old numbers that come with later stamps than the newest line seen, or with other texts: then
+the whole log is read, and line 1 (or, where it has left the window, the texts) tells which it is. Numbers begin anew in the second case.
 """
 
 from __future__ import annotations
 
-import re
-import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from zlib import crc32
 
-STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z) ?")
-FRAME = re.compile(r" *(\d{1,15})([|+\\!~>#])(?: (.*))?$", re.DOTALL)
-_ESCAPE = re.compile(rb"\\(\\|n|r|x[0-9a-fA-F]{2})")
+from .frames import NUMBER_WIDTH, Chunk, Gap, House, Item, Line, Progress, Text, decode, line_of
+from .rawlog import RawFollower
 
+__all__ = ["Chunk", "Gap", "House", "Item", "LogCursor", "Progress", "Text"]
 
-@dataclass(frozen=True, slots=True)
-class Text:
-    """Program output: exact bytes, newlines included. `traceback` marks lines that the raised exception shows."""
-
-    data: bytes
-    traceback: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """The present look of a line that the program rewrites (a bar); transient."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class House:
-    """A line of the runner itself: a word and its values."""
-
-    word: str
-    values: dict[str, str]
-
-    def number(self, key: str, default: float | None = None) -> float | None:
-        """A value as a number, or the default when it is missing or no number."""
-        try:
-            return float(self.values[key])
-        except (KeyError, ValueError):
-            return default
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Piece `index` of `total` of an object on its way home, base64."""
-
-    name: str
-    index: int
-    total: int
-    data: str
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """Lines that the service no longer holds; `lines` is None where even their number is unknown (raw logs)."""
-
-    lines: int | None
-
-
-Item = Text | Progress | House | Chunk | Gap
-
-
-def unescape(payload: str) -> bytes:
-    """The bytes of an escaped payload."""
-    single = {b"\\": b"\\", b"n": b"\n", b"r": b"\r"}
-
-    def one(match: re.Match[bytes]) -> bytes:
-        code = match.group(1)
-        return single[code] if code in single else bytes([int(code[1:], 16)])
-
-    return _ESCAPE.sub(one, payload.encode("utf-8", "surrogatepass"))
-
-
-def decode(mark: str, payload: str) -> Item:
-    """One frame's meaning. A malformed house line or piece is kept as a House line `unreadable`, never dropped."""
-    match mark:
-        case "|":
-            return Text(payload.encode("utf-8", "surrogatepass") + b"\n")
-        case "+":
-            return Text(payload.encode("utf-8", "surrogatepass"))
-        case "\\":
-            return Text(unescape(payload))
-        case "!":
-            return Text(payload.encode("utf-8", "surrogatepass") + b"\n", traceback=True)
-        case "~":
-            return Progress(payload)
-        case ">":
-            return _chunk(payload)
-        case _:
-            return _house(payload)
-
-
-def _chunk(payload: str) -> Item:
-    parts = payload.split(" ")
-    match parts:
-        case [name, place, data] if re.fullmatch(r"\d+/\d+", place):
-            index, total = place.split("/")
-            return Chunk(name, int(index), int(total), data)
-        case _:
-            return House("unreadable", {"text": payload[:200]})
-
-
-def _house(payload: str) -> Item:
-    try:
-        words = shlex.split(payload)
-    except ValueError:
-        return House("unreadable", {"text": payload[:200]})
-    if not words:
-        return House("unreadable", {"text": ""})
-    values = dict(word.split("=", 1) for word in words[1:] if "=" in word)
-    return House(words[0], values)
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    stamp: str
-    number: int
-    mark: str
-    payload: str
+KEPT_DIGESTS = 4_000
+LOW_READS = 3
 
 
 class LogCursor:
@@ -159,14 +45,20 @@ class LogCursor:
         self.next_number = 1
         self.closing: House | None = None
         self.foreign: list[str] = []
-        self._pending: dict[int, _Line] = {}
         self.hungry = False
         self._tail: int | None = self.FIRST_TAIL
-        self._raw = _RawFollower()
+        self._raw = RawFollower()
+        self._pending: dict[int, Line] = {}
+        self._unproven: list[Line] = []
+        self._first: str | None = None
+        self._begun_stamp = ""
+        self._seen: tuple[int, str] = (0, "")
+        self._digests: dict[int, int] = {}
+        self._behind = False
+        self._low_reads, self._low_limit = 0, LOW_READS
         self._heard = ""
-        self._heard_lines = 0
-        self._last_stamp = ""
-        self._first_payload: str | None = None
+        self._heard_any = False
+        self._heard_run: tuple[int, int] | None = None
 
     # -- what to ask for ------------------------------------------------------------------------------------------
 
@@ -188,180 +80,202 @@ class LogCursor:
 
     def read(self, content: str | None) -> list[Item]:
         """What is new in the answer of a log call (with time stamps); null and empty content say nothing."""
+        asked, self.hungry = self._tail, False
         if not content:
             return []
-        asked = self._tail
         if not self.framed:
-            items, overlapped = self._raw.read(content, asked)
-            self._adapt(content.count("\n"), overlapped, len(items))
+            items, fresh, reached = self._raw.read(content, asked)
+            self._adapt(content.count("\n"), fresh, None if reached else self.MOST_TAIL)
             return items
         lines = self._lines(content)
-        if self._restarted(lines):
-            self._tail, self.hungry = None, asked is not None
+        if not lines or lines[-1].stamp < self._begun_stamp:
+            return []
+        if self._printed_again(lines):
             if asked is not None:
+                self._tail, self.hungry = None, True
                 return []
+            items = self._print_anew(lines)
+        else:
+            items = []
         before = self.next_number
-        items = self._merge(lines)
-        self._adapt(len(lines), not self._pending, self.next_number - before)
+        beyond = lines[0].number - max(1, before - 1)
+        if beyond > 0 and asked is not None:
+            self._unproven = lines
+            self._adapt(len(lines), 0, len(lines) + beyond)
+            return []
+        self._unproven = []
+        items += self._merge(lines)
+        self._note(lines[-1])
+        if lines[0].number > self.next_number:
+            items += self._lose(lines[0].number)
+            self._tail = None
+        else:
+            self._behind = False
+            self._adapt(len(lines), self.next_number - before, None)
         return items
 
     def heard(self, text: str) -> list[Item]:
         """What is new in text that the attach websocket sent; cut anywhere, no time stamps."""
-        self._heard += text
-        *whole, self._heard = self._heard.split("\n")
+        *whole, self._heard = (self._heard + text).split("\n")
         if len(self._heard) > 1 << 20:
             self._heard = ""
-        if not whole:
+        if not whole or not self.framed:
             return []
-        if not self.framed:
-            return []
-        first = self._heard_lines == 0
-        self._heard_lines += len(whole)
-        return self._merge(self._lines("\n".join(whole) + "\n", cut_first=first))
+        lines = self._lines("\n".join(whole) + "\n", cut_first=not self._heard_any)
+        self._heard_any = True
+        for line in lines:
+            begin, last = self._heard_run or (line.number, line.number - 1)
+            self._heard_run = (begin if line.number == last + 1 else line.number, line.number)
+        return self._merge(lines)
+
+    def deaf(self) -> None:
+        """The attach websocket has closed: what it did not say must come from reads."""
+        self._heard, self._heard_any, self._heard_run = "", False, None
 
     def give_up(self) -> list[Item]:
         """Everything that came, with a Gap wherever lines are missing: the service no longer holds them."""
-        items: list[Item] = []
+        unproven, self._unproven = self._unproven, []
+        items = self._merge(unproven)
         while self._pending:
-            lowest = min(self._pending)
-            if lowest > self.next_number:
-                items.append(Gap(lowest - self.next_number))
-                self.next_number = lowest
-            items.extend(self._drain())
+            items += self._skip_to(min(self._pending))
         return items
 
-    # -- framed ---------------------------------------------------------------------------------------------------
+    # -- reading lines --------------------------------------------------------------------------------------------
 
-    def _lines(self, content: str, *, cut_first: bool = True) -> list[_Line]:
+    def _lines(self, content: str, *, cut_first: bool = True) -> list[Line]:
         texts = content.split("\n")
-        unfinished = texts.pop()  # "" where the content ends with a newline; else a line still being written
-        if unfinished and not texts:
-            return []
-        lines: list[_Line] = []
-        for text in texts:
-            line = _frame(text)
+        texts.pop()  # "" where the content ends with a newline; else a line still being written
+        lines: list[Line] = []
+        for place, text in enumerate(texts):
+            line = line_of(text)
             if line is None:
-                self._foreign(text)
-            else:
+                self._keep_foreign(text)
+            elif place or not cut_first or self._counts(line, texts[1] if len(texts) > 1 else None):
                 lines.append(line)
-        if cut_first and len(texts) > 1 and lines:
-            suspect = _frame(texts[0])
-            second = _frame(texts[1])
-            if suspect is not None and (second is None or second.number != suspect.number + 1):
-                lines = lines[1:]
         return lines
 
-    def _restarted(self, lines: list[_Line]) -> bool:
-        """True where old numbers come with new stamps: the container printed again; a look at line 1 tells what it is."""
-        known = [line for line in lines if line.number < self.next_number and line.stamp]
-        return bool(known) and bool(self._last_stamp) and max(line.stamp for line in known) > self._last_stamp
+    def _counts(self, first: Line, second: str | None) -> bool:
+        """Whether the first line of a window is a whole one."""
+        if first.width < NUMBER_WIDTH:
+            return False
+        if second is None:
+            return first.number <= self.next_number
+        follower = line_of(second)
+        return follower is not None and follower.number == first.number + 1
 
-    def _foreign(self, text: str) -> None:
+    def _keep_foreign(self, text: str) -> None:
         if len(self.foreign) < 200 and text.strip() and text not in self.foreign:
             self.foreign.append(text)
 
-    def _merge(self, lines: list[_Line]) -> list[Item]:
+    # -- a log that is printed again ------------------------------------------------------------------------------
+
+    def _printed_again(self, lines: list[Line]) -> bool:
+        """True where old numbers come with later stamps than the newest line seen, or with other texts, or for long alone."""
+        number, stamp = self._seen
+        if stamp and any(line.number <= number and line.stamp > stamp for line in lines):
+            return True
+        if self._differs(lines):
+            return True
+        if lines[-1].number >= self.next_number - 1:
+            self._low_reads, self._low_limit = 0, LOW_READS
+            return False
+        self._low_reads += 1
+        if self._low_reads < self._low_limit:
+            return False
+        self._low_reads, self._low_limit = 0, self._low_limit * 2
+        return lines[0].number != 1
+
+    def _print_anew(self, lines: list[Line]) -> list[Item]:
+        """Takes a whole reading of a log that is printed again as the present one."""
+        self._begun_stamp = lines[0].stamp
+        self._seen = (lines[-1].number, lines[-1].stamp)
+        self._unproven = []
+        if lines[0].number == 1 or not self._differs(lines):
+            return []
+        return self._start_over(None)
+
+    def _differs(self, lines: list[Line]) -> bool:
+        return any(line.number in self._digests and self._digests[line.number] != _digest(line) for line in lines)
+
+    def _start_over(self, first: str | None) -> list[Item]:
+        items = self.give_up()
+        self.next_number, self.closing, self._first = 1, None, first
+        self._digests.clear()
+        return [*items, House("anew", {})]
+
+    def _note(self, last: Line) -> None:
+        if last.stamp >= self._seen[1]:
+            self._seen = (last.number, last.stamp)
+
+    # -- merging --------------------------------------------------------------------------------------------------
+
+    def _merge(self, lines: list[Line]) -> list[Item]:
         items: list[Item] = []
         for line in lines:
-            if line.number == 1 and self._begin(line.payload):
-                items.append(House("anew", {}))
-            if line.number >= self.next_number and line.number not in self._pending:
-                self._pending[line.number] = line
-            elif line.stamp > self._last_stamp:
-                self._last_stamp = line.stamp
+            if line.number == 1:
+                items += self._begin(line)
+            if line.number >= self.next_number:
+                self._pending.setdefault(line.number, line)
         return [*items, *self._drain()]
 
-    def _begin(self, payload: str) -> bool:
-        """Notes line 1; True where it is another one than before: the container began anew."""
-        anew = self._first_payload not in (None, payload)
-        self._first_payload = payload
-        if anew:
-            self.next_number = 1
-            self.closing = None
-            self._pending.clear()
-        return anew
+    def _begin(self, line: Line) -> list[Item]:
+        """Notes line 1; where it is another one than before, the container began anew."""
+        if self._first is None and self.next_number > 1 and self._digests.get(1, _digest(line)) == _digest(line):
+            self._first = line.payload
+        if self._first in (None, line.payload):
+            self._first = line.payload
+            return []
+        items = [*self._drain(), *self._start_over(line.payload)]
+        self._begun_stamp = line.stamp
+        return items
 
     def _drain(self) -> Iterator[Item]:
         while (line := self._pending.pop(self.next_number, None)) is not None:
+            self._remember(line)
             self.next_number += 1
-            self._last_stamp = max(self._last_stamp, line.stamp)
             item = decode(line.mark, line.payload)
             if isinstance(item, House) and item.word == "end":
                 self.closing = item
             yield item
 
+    def _remember(self, line: Line) -> None:
+        self._digests[line.number] = _digest(line)
+        if len(self._digests) > 2 * KEPT_DIGESTS:
+            self._digests = {number: self._digests[number] for number in sorted(self._digests)[-KEPT_DIGESTS:]}
+
+    # -- what is lost ---------------------------------------------------------------------------------------------
+
+    def _lose(self, low: int) -> list[Item]:
+        """A whole reading begins at `low`: what is missing before it has left the window, if the next one says so too.
+
+        What the websocket is in the middle of saying is not lost: it arrives.
+        """
+        confirmed, self._behind = self._behind, True
+        limit = min(low, self._heard_run[0]) if self._heard_run else low
+        items: list[Item] = []
+        while confirmed and self.next_number < limit:
+            items += self._skip_to(min([limit, *self._pending]))
+        return items
+
+    def _skip_to(self, number: int) -> list[Item]:
+        items: list[Item] = []
+        if number > self.next_number:
+            items.append(Gap(number - self.next_number))
+            self.next_number = number
+        return [*items, *self._drain()]
+
     # -- how much to ask for --------------------------------------------------------------------------------------
 
-    def _adapt(self, lines: int, overlapped: bool, fresh: int) -> None:
-        """Grow when a read did not reach back to what is known; shrink slowly to what such reads need."""
-        if not overlapped:
+    def _adapt(self, lines: int, fresh: int, needed: int | None) -> None:
+        """Ask for what a read lacked at once; else shrink slowly to what such reads need."""
+        if needed is not None:
             self.hungry = self._tail is not None
-            self._tail = None if self._tail is None or self._tail * 8 > self.MOST_TAIL else self._tail * 8
-        else:
-            self.hungry = False
-            wanted = max(self.FIRST_TAIL, 2 * fresh)
-            current = self._tail if self._tail is not None else max(lines, 1)
-            self._tail = min(self.MOST_TAIL, max(wanted, current // 2))
+            wanted = needed + needed // 4 + self.FIRST_TAIL
+            self._tail = None if wanted > self.MOST_TAIL else wanted
+            return
+        current = self._tail if self._tail is not None else max(lines, 1)
+        self._tail = min(self.MOST_TAIL, max(self.FIRST_TAIL, 2 * fresh, current // 2))
 
 
-def _frame(text: str) -> _Line | None:
-    stamp = STAMP.match(text)
-    rest = text[stamp.end() :] if stamp else text
-    found = FRAME.match(rest)
-    if found is None:
-        return None
-    return _Line(stamp.group(1) if stamp else "", int(found.group(1)), found.group(2), found.group(3) or "")
-
-
-def _unstamped(text: str) -> str:
-    stamp = STAMP.match(text)
-    return text[stamp.end() :] if stamp else text
-
-
-class _RawFollower:
-    """Follows a log without numbers by (stamp, text) pairs; equal stamps may occur, so a position is a whole pair."""
-
-    KEEP = 5_000
-
-    def __init__(self) -> None:
-        self._known: list[str] = []
-        self._partial = ""
-
-    def read(self, content: str, asked: int | None) -> tuple[list[Item], bool]:
-        lines = content.split("\n")
-        partial = lines.pop()
-        if lines and asked is not None and len(lines) >= asked and not STAMP.match(lines[0]):
-            lines = lines[1:]
-        if not self._known:
-            start, overlapped = 0, True
-        else:
-            start, overlapped = self._overlap(lines)
-        fresh = lines[start:]
-        items: list[Item] = []
-        if not overlapped:
-            if asked is not None:
-                return [], False
-            items.append(Gap(None))
-        for line in fresh:
-            text = _unstamped(line)
-            if self._partial:
-                text, self._partial = text.removeprefix(self._partial), ""
-            items.append(Text(text.encode("utf-8", "surrogatepass") + b"\n"))
-        shown = _unstamped(partial)
-        if shown.startswith(self._partial) and len(shown) > len(self._partial):
-            items.append(Text(shown[len(self._partial) :].encode("utf-8", "surrogatepass")))
-            self._partial = shown
-        self._known = (self._known + fresh)[-self.KEEP :]
-        return items, True
-
-    def _overlap(self, lines: list[str]) -> tuple[int, bool]:
-        """Where the unknown lines begin, and whether the read reaches back to what is known."""
-        for size in range(min(len(self._known), len(lines)), 0, -1):
-            if lines[:size] == self._known[-size:]:
-                return size, True
-        last = self._known[-1]
-        for place in range(len(lines) - 1, -1, -1):
-            depth = min(place + 1, len(self._known))
-            if lines[place] == last and lines[place + 1 - depth : place + 1] == self._known[-depth:]:
-                return place + 1, True
-        return 0, False
+def _digest(line: Line) -> int:
+    return crc32(f"{line.mark}{line.payload}".encode("utf-8", "surrogatepass"))

@@ -3,56 +3,75 @@
 A poll costs a request of the principal's (`aci-facts` §8: 12,000 reads an hour on the old model), so the pace follows what there is to
 learn: the first looks come quickly, because a local or short job is over soon; text that flows is read every `FLOWING_S`; a quiet run
 is asked every 5 % of its age, between 1 and 10 s; with an attach websocket the text comes by itself, and the polls only check it.
+Reads of the log and of the state count together. A run that prints is kept at 30 reads a minute: quick looks are saved up again.
 """
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from collections import deque
 
 FIRST_LOOKS_S = (0.05, 0.1, 0.2, 0.4, 0.8)
-FLOWING_S = 2.0
+FLOWING_S, FLOWING_MOST_S = 2.0, 3.0
+FLOWING_PER_MINUTE = 30
 QUIET_SHARE = 0.05
 QUIET_LEAST_S, QUIET_MOST_S = 1.0, 10.0
 ATTACHED_S = 10.0
 
 
-@dataclass(slots=True)
 class Pace:
     """The interval to the next read of one run. Tell it what each read brought."""
 
-    started: float
-    attached: bool = False
-    flowing: bool = False
-    _reads: int = 0
+    def __init__(self, started: float) -> None:
+        self.started = started
+        self.attached = False
+        self.flowing = False
+        self._looks = 0
+        self._asked: deque[float] = deque(maxlen=FLOWING_PER_MINUTE)
+
+    def asks(self, now: float) -> None:
+        """A read of the log or of the state is made."""
+        self._asked.append(now)
+        self._looks += 1
 
     def took(self, *, fresh: bool) -> None:
-        """A read was made; `fresh`: it brought text."""
-        self._reads += 1
+        """A read of the log was answered; `fresh`: it brought text."""
         self.flowing = fresh
+
+    def hurry(self) -> None:
+        """The program has just begun: it may be over in a moment."""
+        self._looks = min(self._looks, 1)
 
     def interval_s(self, now: float) -> float:
         """Seconds until the next read."""
         if self.attached:
             return ATTACHED_S
-        if self._reads < len(FIRST_LOOKS_S):
-            return FIRST_LOOKS_S[self._reads]
+        if self._looks < len(FIRST_LOOKS_S):
+            return FIRST_LOOKS_S[self._looks]
         if self.flowing:
-            return FLOWING_S
+            return max(FLOWING_S, min(FLOWING_MOST_S, self._spread(now)))
         return min(QUIET_MOST_S, max(QUIET_LEAST_S, QUIET_SHARE * (now - self.started)))
+
+    def _spread(self, now: float) -> float:
+        """What is left of the last minute, over the reads that are left of it."""
+        recent = [at for at in self._asked if now - at < 60]
+        left = FLOWING_PER_MINUTE - len(recent)
+        return (60 - (now - recent[0])) / max(1, left) if recent else 0.0
 
 
 class Budget:
     """Reads per hour that the runs of this kernel share: a bucket that refills; whoever finds it empty waits for the refill.
 
     The run that a cell waits for is served from a reserve of its own, so that background runs never slow it down. `remaining` takes
-    what the service says is left for this principal, and keeps a share of it for other kernels.
+    what the service says is left for this principal, and keeps half of it for other kernels.
     """
 
     BURST = 300
+    RESERVED_SHARE = 0.2
 
     def __init__(self, per_hour: float = 11_000.0) -> None:
-        self._rate = per_hour / 3600.0
+        self._reserve_rate = per_hour / 3600.0 * self.RESERVED_SHARE
+        self._rate = per_hour / 3600.0 - self._reserve_rate
         self._tokens = float(self.BURST)
         self._reserve = float(self.BURST)
         self._at: float | None = None
@@ -76,5 +95,5 @@ class Budget:
     def _refill(self, now: float) -> None:
         passed = max(0.0, now - self._at) if self._at is not None else 0.0
         self._at = now
-        self._tokens = min(self.BURST, self._tokens + passed * self._rate * 0.8)
-        self._reserve = min(self.BURST, self._reserve + passed * self._rate * 0.2)
+        self._tokens = min(self.BURST, self._tokens + passed * self._rate)
+        self._reserve = min(self.BURST, self._reserve + passed * self._reserve_rate)

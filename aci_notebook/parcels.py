@@ -60,8 +60,9 @@ class Parcels:
         return [Lost(name, "not all of its pieces arrived") for name in self._announced]
 
     def _finish(self, name: str, total: int) -> Parcel | Lost:
-        values = self._announced.pop(name, {})
-        pieces = self._pieces.pop(name)
+        values, pieces = self._announced.pop(name, None), self._pieces.pop(name)
+        if values is None:
+            return Lost(name, "what announced it was lost")
         try:
             data = zlib.decompress(base64.b64decode("".join(pieces[place] for place in range(1, total + 1)), validate=True))
         except (binascii.Error, zlib.error, KeyError) as error:

@@ -13,7 +13,7 @@ from .stage import Backend, Clock, Tell
 
 VERIFY_FOR_S = 60.0
 DELETE_FOR_S = 120.0
-LONGEST_WAIT_S = 30.0
+LONGEST_ASKED_S = 900.0
 
 
 def remove(backend: Backend, clock: Clock, name: str, run_id: str, emit: Tell, *, sure: bool = True) -> bool:
@@ -42,7 +42,7 @@ def remove(backend: Backend, clock: Clock, name: str, run_id: str, emit: Tell, *
             backend.delete(name, on_sent)
         except (Transient, AuthError) as error:
             reason = error.message
-            step.wait(error)
+            deadline = max(deadline, clock.monotonic() + step.wait(error))
         except AciError as error:
             reason = error.message
             break
@@ -58,8 +58,10 @@ def _exists(backend: Backend, clock: Clock, name: str, run_id: str, step: _Backo
         try:
             found = backend.get(name)
         except (Transient, AuthError) as error:
-            step.wait(error)
+            deadline = max(deadline, clock.monotonic() + step.wait(error))
             continue
+        except AciError:
+            return None
         return found is not None and found.tags.get(RUN_TAG) == run_id
     return None
 
@@ -77,8 +79,10 @@ def _verify(backend: Backend, clock: Clock, name: str, run_id: str, emit: Tell, 
             if clock.monotonic() > again_at:
                 again_at = deadline
                 backend.delete(name)
-        except (Transient, AuthError) as error:
+        except AciError as error:
             reason = error.message
+            deadline = max(deadline, clock.monotonic() + step.wait(error))
+            continue
         step.wait(None)
     emit(ev.DeleteUnverified(clock.now(), reason))
     return False
@@ -91,8 +95,10 @@ class _Backoff:
         self.clock = clock
         self.tries = 0
 
-    def wait(self, error: AciError | None) -> None:
+    def wait(self, error: AciError | None) -> float:
+        """Waits; returns the seconds that a deadline should move on because the service asked for more than a try's worth."""
         asked = error.retry_after_s if isinstance(error, Transient) else None
-        seconds = asked if asked is not None else min(5.0, 0.1 * 2 ** min(self.tries, 6))
+        seconds = min(LONGEST_ASKED_S, asked) if asked is not None else min(5.0, 0.1 * 2 ** min(self.tries, 6))
         self.tries += 1
-        self.clock.sleep(min(seconds, 30.0))
+        self.clock.sleep(seconds)
+        return 5.0 if asked is not None else 0.0

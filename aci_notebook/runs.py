@@ -14,15 +14,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Protocol, Self
+from typing import Any, Protocol, Self
 
 from . import events as ev
 from .errors import AciError, RunCancelled
@@ -38,6 +40,7 @@ DELETE_HEAD_START_S = 3.0
 EXIT_WAIT_S = 2.0
 RETURNED = "aci_returned"  # the variable that brings a function's value home
 _QUIET = (ev.TextReceived, ev.ProgressReceived)
+_ON_ITS_WAY = {"deleting", "gone", "kept", "unverified"}
 
 
 class Store(Protocol):
@@ -97,7 +100,8 @@ class Run:
         self._settled = threading.Event()
         self._finished = threading.Event()
         self._objects: dict[str, ev.ObjectArrived] = {}
-        self._log: BinaryIO | None = None
+        self._log: FileIO | None = None
+        self._log_size = 0
         self._log_in_memory: bytearray | None = None
         self.wish = UserWish()
 
@@ -132,8 +136,7 @@ class Run:
         with self._lock:
             if self._log_in_memory is not None:
                 return bytes(self._log_in_memory)
-            path = Path(self._record.log_path)
-            return path.read_bytes() if self._record.log_path and path.exists() else b""
+            return self._log_on_disk()
 
     def object(self, name: str) -> ev.ObjectArrived | None:
         """What came home under that name (`value`, `error`, `figure-0`, `var:x`), or None."""
@@ -239,19 +242,16 @@ class Run:
 
     def follow(self, events: queue.SimpleQueue[tuple[RunRecord, ev.Event]]) -> Iterator[tuple[RunRecord, ev.Event | None]]:
         """(record, event) as they come, (record, None) about every SLICE_S of silence; ends with the run."""
-        ended_at: float | None = None
         while True:
+            settled = self._settled.is_set()
             try:
-                yield events.get(timeout=SLICE_S)
-                continue
+                item = events.get(block=not settled, timeout=SLICE_S)
             except queue.Empty:
-                pass
-            if self._record.outcome is not None and ended_at is None:
-                ended_at = time.monotonic()
-            late = ended_at is not None and time.monotonic() - ended_at > DELETE_HEAD_START_S
-            if (self._settled.is_set() or late) and events.empty():
-                return
-            yield self._record, None
+                if settled:
+                    return
+                yield self._record, None
+            else:
+                yield item
 
     def emit(self, event: ev.Event) -> RunRecord:
         """Folds the event, keeps what it brings, tells the subscribers. Called by the driving thread, and by `cancel`."""
@@ -266,22 +266,40 @@ class Run:
             for events in self._subscribers:
                 events.put((self._record, event))
             record = self._record
-        if record.detached or (record.outcome is not None and record.group in {"deleting", "gone", "kept", "unverified"}):
+        if record.detached or (record.outcome is not None and record.group in _ON_ITS_WAY):
             self._settle()
+        elif isinstance(event, ev.Ended):
+            self._settle_soon()
         return record
+
+    def _settle_soon(self) -> None:
+        """A deletion whose request does not get through must not hold whoever waits; the driving thread goes on with it."""
+        timer = threading.Timer(DELETE_HEAD_START_S, self._settle)
+        timer.daemon = True
+        timer.start()
 
     def _keep_text(self, data: bytes) -> None:
         if self._log_in_memory is not None:
             self._log_in_memory += data
             return
+        rest = memoryview(data)
         try:
             if self._log is None:
                 self._log = Path(self._record.log_path).open("ab", buffering=0)  # noqa: SIM115  # held as long as the run
-            self._log.write(data)
+                self._log_size = self._log.seek(0, os.SEEK_END)
+            while rest:
+                written = self._log.write(rest) or 0
+                self._log_size += written
+                rest = rest[written:]
         except OSError as error:
-            kept = self.log_bytes()
-            self._log_in_memory = bytearray(kept + data)
+            self._log_in_memory = bytearray(self._log_on_disk()[: self._log_size]) + rest
             self.emit(ev.Warned(datetime.now(UTC), f"the log file cannot be written ({error.strerror}); the output is kept in memory"))
+
+    def _log_on_disk(self) -> bytes:
+        try:
+            return Path(self._record.log_path).read_bytes() if self._record.log_path else b""
+        except OSError:
+            return b""
 
     def _settle(self) -> None:
         with self._lock:
@@ -290,7 +308,10 @@ class Run:
             self._settled.set()
             callbacks, self._callbacks = self._callbacks, []
         for call in callbacks:
-            call(self)
+            try:
+                call(self)
+            except Exception:  # somebody else's callback must not keep a group from its deletion
+                logging.getLogger(__name__).exception("a callback of run %s", self.run_id)
 
     def finish(self) -> None:
         """The driving thread is done with this run."""
@@ -319,14 +340,34 @@ class Runs:
         return run
 
     def adopt(self, record: RunRecord, backend: Backend, *, foreground: bool = True) -> Run:
-        """Follows a run that another kernel began: its log from the first line the service still holds."""
+        """Follows a run that another kernel began: its log from the first line the service still holds.
+
+        A run that is over is given back as it ended. The log file of the kernel before stays beside the new one.
+        """
         mine = self._runs.get(record.run_id)
-        if mine is not None and mine.running():
+        if mine is not None and (mine.running() or not mine.record.detached):
             return mine
-        Path(record.log_path).unlink(missing_ok=True)
-        run = Run(fresh_for_adoption(record), self._store)
+        if record.outcome is not None:
+            return self._over(record)
+        begun = replace(fresh_for_adoption(record), log_path=self._log_for_adoption(record))
+        run = Run(begun, self._store)
+        self._store.save(begun)
         self._launch(run, None, backend, Course(adopt=True, foreground=foreground))
         return run
+
+    def _over(self, record: RunRecord) -> Run:
+        run = Run(record, self._store)
+        run.finish()
+        return run
+
+    def _log_for_adoption(self, record: RunRecord) -> str:
+        path = Path(record.log_path) if record.log_path else self._store.log_path(record.run_id)
+        try:
+            if path.exists() and path.stat().st_size:
+                path.replace(path.with_suffix(".before.log"))
+        except OSError:
+            return str(self._store.log_path(f"{record.run_id}-again"))
+        return str(path)
 
     def get(self, run_id: str) -> Run | None:
         return self._runs.get(run_id)
@@ -357,9 +398,7 @@ class Runs:
 
 def fresh_for_adoption(record: RunRecord) -> RunRecord:
     """The record as its new owner begins: what is read again from the log is counted again."""
-    return replace(
-        record, lines=0, bytes=0, gaps=0, lost_lines=0, homes=(), attempts=1, outcome=None, ended_at=None, cancel_reason="", trouble=""
-    )
+    return replace(record, lines=0, bytes=0, gaps=0, lost_lines=0, homes=(), attempts=1, cancel_reason="", trouble="", progress="")
 
 
 def raise_failure(run: Run) -> None:

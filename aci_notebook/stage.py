@@ -18,6 +18,7 @@ from .record import RunRecord
 from .snapshot import GroupSnapshot
 
 RETRY_LEAST_S, RETRY_MOST_S = 0.5, 20.0
+LONGEST_DEAF_S = 0.5
 FIRST_RETRY_S = 0.05
 
 
@@ -120,6 +121,8 @@ class Stage:
         self.clock = clock
         self.wish = wish
         self.born = clock.monotonic()
+        self.last_trouble: AciError | None = None
+        self.only_cancel = False
         self._emit = emit
         self._failures = 0
         self._not_before = self.born
@@ -132,18 +135,22 @@ class Stage:
         return self.clock.monotonic() - self.born
 
     def check_wish(self) -> None:
-        """Raises WishMet where there is a wish."""
-        if self.wish.kind:
+        """Raises WishMet where there is a wish; while a group is being made (`only_cancel`), only for the wish to cancel."""
+        if self.wish.kind and not (self.only_cancel and self.wish.kind == "detach"):
             raise WishMet
 
     def pause(self, seconds: float) -> None:
         """Waits; raises WishMet at once when there is a wish."""
-        if seconds > 0 and self.wish.wait(seconds):
-            raise WishMet
+        if seconds <= 0:
+            return
+        if self.wish.wait(seconds):
+            self.check_wish()
+            self.clock.sleep(min(seconds, LONGEST_DEAF_S))
 
     def trouble(self, request: str, error: AciError) -> None:
         """Tells of a failed request and puts the next one off."""
         self._failures += 1
+        self.last_trouble = error
         asked = error.retry_after_s if isinstance(error, Transient) else None
         grown = FIRST_RETRY_S if self._failures == 1 else min(RETRY_MOST_S, RETRY_LEAST_S * 2 ** min(self._failures - 2, 8))
         wait = grown if asked is None else asked
@@ -163,6 +170,7 @@ class Stage:
 
     def recovered(self) -> None:
         """A request was answered."""
+        self.last_trouble = None
         if self._failures:
             self._failures = 0
             self.emit(ev.TroublePassed(self.clock.now()))

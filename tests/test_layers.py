@@ -15,9 +15,9 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "aci_notebook"
 GROUND = {
-    "errors", "spec", "parse", "fields", "payload", "snapshot", "events", "transitions", "logs", "parcels", "pace", "record",
+    "errors", "spec", "parse", "fields", "payload", "snapshot", "events", "transitions", "frames", "rawlog", "logs", "parcels", "pace", "record",
 }  # fmt: skip
-ENGINE = GROUND | {"stage", "follow", "removal", "lifecycle"}
+ENGINE = GROUND | {"stage", "telling", "ending", "follow", "removal", "lifecycle"}
 HISTORY = {
     "history",
     "rows",
@@ -43,12 +43,16 @@ MAY: dict[str, set[str]] = {
     "payload": {"errors", "spec"},
     "events": {"snapshot"},
     "transitions": {"snapshot", "events", "errors"},
-    "logs": set(),
+    "frames": set(),
+    "rawlog": {"frames"},
+    "logs": {"frames", "rawlog"},
     "parcels": {"logs"},
     "pace": set(),
     "record": {"events", "spec", "snapshot", "transitions"},
     "stage": GROUND,
-    "follow": GROUND | {"stage"},
+    "telling": GROUND | {"stage"},
+    "ending": GROUND | {"stage"},
+    "follow": GROUND | {"stage", "telling", "ending"},
     "removal": GROUND | {"stage"},
     "lifecycle": ENGINE,
     "failures": {"errors", "record", "events"},
