@@ -72,7 +72,7 @@ class App:
         route, values = find_route(request.method, request.path)
         self._control.requests[route.kind] += 1
         tracking = str(uuid.uuid4())
-        effect = self._faults.next_for(route.kind, values.get("name", ""))
+        effect = self._faults.next_for(route.kind, self._arm.group_name(values))
         headers: dict[str, str] = {}
         region = self._arm.region_of(values) if route.ours else ""
         try:

@@ -37,6 +37,11 @@ class Arm:
         self._world = world
         self._sessions = sessions
 
+    def group_name(self, values: Values) -> str:
+        """The group that a request is about, an operation's included; empty if none."""
+        found = self._groups.operation(values.get("operation", ""))
+        return found[1].key.name if found else values.get("name", "")
+
     def region_of(self, values: Values) -> str:
         """The short name of the region that a request is about; empty if ARM itself has to answer."""
         if "location" in values:

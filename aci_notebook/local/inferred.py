@@ -62,6 +62,12 @@ BACK_OFF_FORGOTTEN_S: Final = 600.0
 STOP_GRACE_S: Final = 3.0
 """Between SIGTERM and SIGKILL on stop, restart and delete."""
 
+STOP_SIGNAL_TO: Final = "the first process"
+"""SIGTERM goes to the container's first process alone, as a container engine does; SIGKILL goes to all of them."""
+
+EMPTY_DIRS: Final = "kept by restarts in place (policy, restart operation, platform), lost by start and update"
+"""Whether an emptyDir survives; a relocation may lose it (`lose_emptydir` of a happening)."""
+
 WINDOW_CUT: Final = "bytes"
 """The log window is cut at a byte, so its first line may be a part of a line (it is stamped like the whole one); it
 counts the output's own bytes, not the stamps of `timestamps=true`."""

@@ -224,11 +224,19 @@ class Server:
             (settings.state_dir / "server.json").unlink(missing_ok=True)
 
     def _make_runtime(self) -> Runtime:
+        """The runtime that was asked for; `auto` takes the best there is (an engine, once one is here, goes first)."""
         settings = self._settings
-        if settings.runtime == "simulated":
-            return SimulatedRuntime(self._clock)
-        watch = Watch(settings.state_dir / "presence", settings.idle_timeout_s or ORPHAN_S)
-        return ProcessRuntime(cache=settings.image_cache, layers=settings.state_dir / "layers", storage=settings.storage, watch=watch)
+        match settings.runtime:
+            case "simulated":
+                return SimulatedRuntime(self._clock)
+            case "process" | "auto":
+                return ProcessRuntime(
+                    cache=settings.image_cache,
+                    layers=settings.state_dir / "layers",
+                    storage=settings.storage,
+                    watch=Watch(settings.state_dir / "presence", settings.idle_timeout_s or ORPHAN_S),
+                )
+        raise ValueError(f"there is no runtime '{settings.runtime}'")
 
     def _application(self, app: App, sessions: Sessions) -> tornado.web.Application:
         return tornado.web.Application(

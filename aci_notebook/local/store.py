@@ -7,7 +7,6 @@ restart of the server) and goes away with the group. Written whole or not at all
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, fields
@@ -54,18 +53,11 @@ class Store:
     def remove(self, group_id: str) -> None:
         """Forget the group. The record goes first: what is left without one is rubbish (see `load`)."""
         (self._root / group_id / "group.json").unlink(missing_ok=True)
-        shutil.rmtree(self._root / group_id, onerror=_unlock_and_retry)
-
-
-def _unlock_and_retry(function: Any, path: str, _error: Any) -> None:
-    """A job may have taken write permission from a folder of its own."""
-    if os.path.lexists(path):
-        os.chmod(os.path.dirname(path), 0o700)
-        if os.path.isdir(path) and not os.path.islink(path):
-            os.chmod(path, 0o700)
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            function(path)
+        folder = self._root / group_id
+        for path in (folder, *folder.rglob("*")):  # a job may have taken its folders' permissions away
+            if path.is_dir() and not path.is_symlink():
+                path.chmod(0o700)
+        shutil.rmtree(folder)
 
 
 def dump_instant(at: datetime | None) -> str | None:

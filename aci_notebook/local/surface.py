@@ -14,6 +14,7 @@ from typing import Any
 from .errors import invalid
 
 LARGEST = 2**53  # no number of this API is larger, and no float below it loses whole numbers
+DEEPEST = 32
 Json = Any  # a JSON value: the wire's own shape, checked by `parse`
 
 
@@ -242,6 +243,8 @@ def parse(shape: Shape, value: Json, path: str) -> Json:
         case Secret():
             return parse(shape.kind, value, path)
         case Anything():
+            if _is_deeper(value, DEEPEST):
+                raise _misfit(path, "less deeply nested")
             return value
         case Text(one_of):
             return _text(one_of, _expect(value, str, "a string", path), path)
@@ -280,6 +283,12 @@ def _text(one_of: tuple[str, ...], value: str, path: str) -> str:
         if known.lower() == value.lower():
             return known
     raise invalid("bad value", f"The value '{value[:64]}' of '{path}' is not one of '{','.join(one_of)}'.")
+
+
+def _is_deeper(value: Json, levels: int) -> bool:
+    """Whether `value` is nested beyond `levels`: what could be read might not be written back."""
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels == 0 or any(_is_deeper(child, levels - 1) for child in children)
 
 
 def _number(value: Json, wanted: str, path: str) -> int | float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import http.client
 import time
 from typing import Any
@@ -96,6 +97,10 @@ REFUSED = {
     "wrong enum": (body(restartPolicy="Sometimes"), "InvalidRequestContent"),
     "number as text": (with_resources(requests={"cpu": "1", "memoryInGB": 1}), "InvalidRequestContent"),
     "endless number": (with_resources(requests={"cpu": 1e308, "memoryInGB": 1}), "InvalidRequestContent"),
+    "very deep": (
+        body(volumes=[{"name": "abcde", "emptyDir": functools.reduce(lambda inner, _: {"a": inner}, range(90), {})}]),
+        "InvalidRequestContent",
+    ),
     "no properties": ({"location": "westeurope"}, "InvalidRequestContent"),
     "no object": ([], "InvalidRequestContent"),
 }

@@ -7,7 +7,6 @@ import contextlib
 import fcntl
 import os
 import pty
-import shlex
 import signal
 import struct
 import subprocess
@@ -49,7 +48,7 @@ class PtyTerminal:
         os.set_blocking(master, False)
         try:
             process = subprocess.Popen(  # noqa: S603 - exec runs what it is asked to
-                [sys.executable, "-I", "-S", terminal_child.__file__, os.ttyname(slave), *shlex.split(command)[:1]],
+                [sys.executable, "-I", "-S", terminal_child.__file__, os.ttyname(slave), command],
                 stdin=subprocess.DEVNULL,
                 stdout=slave,
                 stderr=slave,
