@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Protocol
 
 from ..record import Home, RunRecord
 from .html import visible
@@ -59,12 +59,22 @@ NOTE_CHARS_MAX = 300
 HOMES_MAX = 8
 
 
+class Spending(Protocol):
+    """What the header asks of an estimate (`pricing.Estimate`): cost on Azure so far, and by the hour; None where it is not known."""
+
+    @property
+    def azure_usd(self) -> float | None: ...
+
+    @property
+    def azure_usd_per_hour(self) -> float | None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a run has cost so far, and what its size costs by the hour."""
+    """The plainest one."""
 
-    usd: float
-    usd_per_hour: float
+    azure_usd: float | None
+    azure_usd_per_hour: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +102,7 @@ class Header:
     stoppable: bool
 
 
-def describe(record: RunRecord, now: datetime, *, live: bool = True, estimate: Estimate | None = None, background: bool = False) -> Header:
+def describe(record: RunRecord, now: datetime, *, live: bool = True, estimate: Spending | None = None, background: bool = False) -> Header:
     """The header's content. `live`: the cell waits for the run right now; `background`: the kernel follows it without a cell."""
     ended = record.outcome is not None
     symbol, word, tone = _state(record)
@@ -139,7 +149,7 @@ def place(record: RunRecord) -> str:
     return record.location or "Azure"
 
 
-def _facts(record: RunRecord, estimate: Estimate | None) -> tuple[str, ...]:
+def _facts(record: RunRecord, estimate: Spending | None) -> tuple[str, ...]:
     spec = record.spec
     facts = [spec.image, f"{spec.cpu:g} CPU", f"{spec.memory_gb:g} GB"]
     if spec.spot:
@@ -152,13 +162,17 @@ def _facts(record: RunRecord, estimate: Estimate | None) -> tuple[str, ...]:
     return tuple(facts)
 
 
-def _cost(record: RunRecord, estimate: Estimate, *, rate: bool) -> str:
-    spent = money(estimate.usd) if estimate.usd < 0.0001 else f"≈ {money(estimate.usd)}"
-    text = f"{spent} at {money(estimate.usd_per_hour)}/h" if rate else spent
-    return f"no cost here, on Azure {text}" if record.target == "local" else text
+def _cost(record: RunRecord, estimate: Spending, *, rate: bool) -> str:
+    local = "no cost here"
+    usd, hourly = estimate.azure_usd, estimate.azure_usd_per_hour
+    if usd is None or hourly is None:
+        return local if record.target == "local" else "cost not known"
+    spent = money(usd) if usd < 0.0001 else f"≈ {money(usd)}"
+    text = f"{spent} at {money(hourly)}/h" if rate else spent
+    return f"{local}, on Azure {text}" if record.target == "local" else text
 
 
-def _results(record: RunRecord, estimate: Estimate | None) -> tuple[str, ...]:
+def _results(record: RunRecord, estimate: Spending | None) -> tuple[str, ...]:
     outcome = record.outcome
     assert outcome is not None
     results: list[str] = []

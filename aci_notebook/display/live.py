@@ -28,14 +28,14 @@ from ..events import Event, GapFound, TextReceived
 from ..record import RunRecord
 from . import render
 from .frontend import UI, Display, chosen_ui, front_end, front_end_display, reason, start_timer
+from .header import Spending
 from .html import clean_line
 from .numbers import count, size
-from .render import Estimate
 from .stream import WRITE_BYTES, CellStream, Lines
 
 Now = Callable[[], datetime]
 Monotonic = Callable[[], float]
-Estimator = Callable[[RunRecord, datetime], Estimate | None]
+Estimator = Callable[[RunRecord, datetime], Spending | None]
 Later = Callable[[float, Callable[[], None]], None]
 
 HEADER_EVERY_S = 0.25
@@ -200,7 +200,7 @@ class CellView:
         text = "\n".join([render.held_text(total, path), *lines])
         return {"text/plain": text, "text/html": render.held_html(lines, total, path)}
 
-    def _estimated(self) -> Estimate | None:
+    def _estimated(self) -> Spending | None:
         return self._estimate(self._record, self._now()) if self._estimate is not None else None
 
     def _status(self) -> str:

@@ -20,14 +20,14 @@ from typing import Any
 
 from ..record import RunRecord
 from .header import Estimate as Estimate
-from .header import Header, Note, describe, without_bar
+from .header import Header, Note, Spending, describe, without_bar
 from .html import Child, Node, el, style_sheet, terminal_nodes, to_html, visible
 from .numbers import count
 
 NOTES_SHOWN = 6
 
 
-def status_line(record: RunRecord, now: datetime, estimate: Estimate | None = None, *, live: bool = True) -> str:
+def status_line(record: RunRecord, now: datetime, estimate: Spending | None = None, *, live: bool = True) -> str:
     """The run in one plain line."""
     return _first_line(describe(record, now, live=live, estimate=estimate))
 
@@ -37,7 +37,7 @@ def header_text(
     now: datetime,
     *,
     live: bool = True,
-    estimate: Estimate | None = None,
+    estimate: Spending | None = None,
     background: bool = False,
     log_lines: Sequence[str] = (),
 ) -> str:
@@ -78,7 +78,7 @@ def header_html(
     now: datetime,
     live: bool,
     *,
-    estimate: Estimate | None = None,
+    estimate: Spending | None = None,
     background: bool = False,
     log_lines: Sequence[str] = (),
     spoken: bool = True,
@@ -189,7 +189,7 @@ def mimebundle(
     now: datetime,
     live: bool,
     *,
-    estimate: Estimate | None = None,
+    estimate: Spending | None = None,
     background: bool = False,
     log_lines: Sequence[str] = (),
 ) -> dict[str, Any]:

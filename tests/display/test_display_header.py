@@ -20,6 +20,13 @@ from aci_notebook.snapshot import PlatformEvent
 SPENT = Estimate(0.0007, 0.058)
 
 
+@pytest.mark.parametrize(("target", "said"), [("azure", "cost not known"), ("local", "no cost here")])
+def test_a_cost_that_nobody_knows_is_said_so(target: str, said: str) -> None:
+    text = header_text(s.running(s.new(target=target)), s.at(59), estimate=Estimate(None, None))
+    assert said in text
+    assert "$" not in text
+
+
 def finished() -> RunRecord:
     return s.after(
         s.running(s.new()),
