@@ -45,11 +45,16 @@ def test_a_run_as_our_client_makes_it(process: Server, name: str) -> None:
 
 
 def test_the_python_image_is_bare_and_has_pip(process: Server, name: str) -> None:
-    code = "import sys, pip, importlib.util as u; print(sys.flags.no_user_site, u.find_spec('tornado'), sys.version_info[:2])"
-    main = container(image="docker.io/library/python:3", command=["python", "-c", code])
+    code = "import sys, pip, importlib.util as u; print(u.find_spec('tornado'), sys.prefix != sys.base_prefix)"
+    script = f'python -c "{code}"; pip --version; pip list --format=freeze; for x in pip python python3; do command -v $x; done'
+    main = container(image="docker.io/library/python:3", command=["sh", "-c", script])
     process.put(name, body(main))
     assert ended(process, name)["exitCode"] == 0, process.logs(name)
-    assert process.logs(name).split()[1] == "None"
+    lines = process.logs(name).splitlines()
+    assert lines[0] == "None True"
+    assert lines[1].startswith("pip ")
+    assert {line.partition("==")[0] for line in lines[2:-3]} <= {"pip", "setuptools"}
+    assert {line.rpartition("/")[0] for line in lines[-3:]} == {lines[-1].rpartition("/")[0]}
 
 
 def test_stdout_and_stderr_are_one_stream_in_order(process: Server, name: str) -> None:
