@@ -41,7 +41,7 @@ def test_a_run_as_our_client_makes_it(process: Server, name: str) -> None:
     ended(process, name)
     lines = process.logs(name).splitlines()
     assert lines[0] == "from the secret"
-    assert lines[-1].endswith(f"/python-{MINOR}/bin/python3")
+    assert lines[-1].endswith("/python/bin/python3")
 
 
 def test_the_python_image_is_bare_and_has_pip(process: Server, name: str) -> None:
@@ -55,6 +55,14 @@ def test_the_python_image_is_bare_and_has_pip(process: Server, name: str) -> Non
     assert lines[1].startswith("pip ")
     assert {line.partition("==")[0] for line in lines[2:-3]} <= {"pip", "setuptools"}
     assert {line.rpartition("/")[0] for line in lines[-3:]} == {lines[-1].rpartition("/")[0]}
+
+
+def test_what_a_container_installs_no_other_sees(process: Server, name: str) -> None:
+    write = "import sysconfig; open(sysconfig.get_path('purelib') + '/left_behind.py', 'w').write('x = 1')"
+    for suffix, code, expected in (("a", f"{write}; import left_behind", 0), ("b", "import left_behind", 1)):
+        process.put(f"{name}-{suffix}", body(container(image="python", command=["python3", "-c", code])))
+        assert ended(process, f"{name}-{suffix}")["exitCode"] == expected, process.logs(f"{name}-{suffix}")
+    assert "ModuleNotFoundError" in process.logs(f"{name}-b")
 
 
 def test_stdout_and_stderr_are_one_stream_in_order(process: Server, name: str) -> None:

@@ -1,8 +1,8 @@
 """Which images this machine can stand in for, and the bare Python environment behind `python` ones.
 
-An image stands for an `Environment`: a search path and whether it is Python. The Python environment is a virtual
-environment, made once with `python -m venv` on first use (that is the pull), kept below the image cache, under a file
-lock, so that several servers can share one cache.
+The Python environment is a virtual environment, made once with `python -m venv` on first use (that is the pull) and kept
+below the image cache, under a file lock, so that several servers can share one cache. Each container gets a thin layer
+of its own over it, as it would over an image.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from .protocol import PullFailed
 MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PYTHON_TAG = re.compile(rf"(latest|slim|3|{re.escape(MINOR)}(\.\d+)?)(-[\w.-]+)?")
-PIP_SCRIPT = "import sys\nfrom pip._internal.cli.main import main\nsys.exit(main())\n"
 REFERENCE = re.compile(r"(?P<path>[a-z0-9][a-z0-9._\-/]*(:[0-9]+/[a-z0-9._\-/]+)?)(:(?P<tag>\w[\w.\-]{0,127}))?")
 SHELLS = ("alpine", "bash", "busybox", "debian", "ubuntu")
 DOCKER_HUB = ("", "library", "docker.io", "docker.io/library", "index.docker.io/library")
@@ -67,9 +66,25 @@ class PythonEnvironment:
     def __init__(self, cache: Path) -> None:
         self._folder = cache / f"python-{MINOR}"
 
+    def layer(self, folder: Path) -> str:
+        """A container's own writable layer over the environment, made in `folder`; its search path.
+
+        What a container installs goes there and ends with it, as in an image; no other container sees it.
+        """
+        if not folder.exists():
+            site = folder / "lib" / f"python{MINOR}" / "site-packages"
+            site.mkdir(parents=True)
+            (site / "image.pth").write_text(f"{self._site_packages}\n")
+            (folder / "bin").mkdir()
+            for name in ("python", "python3", f"python{MINOR}"):
+                (folder / "bin" / name).symlink_to(self._folder / "bin" / "python3")
+            _write_pip(folder / "bin")
+            shutil.copy(self._folder / "pyvenv.cfg", folder)
+        return f"{folder / 'bin'}:{SYSTEM_PATH}"
+
     @property
-    def search_path(self) -> str:
-        return f"{self._folder / 'bin'}:{SYSTEM_PATH}"
+    def _site_packages(self) -> Path:
+        return self._folder / "lib" / f"python{MINOR}" / "site-packages"
 
     def make(self) -> None:
         """Make it unless it is there (some seconds the first time; call it in a thread); raises `PullFailed`."""
@@ -101,12 +116,15 @@ class PythonEnvironment:
 
     def _unpack(self, wheel: Path) -> None:
         with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(self._folder / "lib" / f"python{MINOR}" / "site-packages")
-        if wheel.name.startswith("pip-"):
-            for name in ("pip", "pip3", f"pip{MINOR}"):
-                script = self._folder / "bin" / name
-                script.write_text(f"#!{self._folder / 'bin' / 'python3'}\n{PIP_SCRIPT}")
-                script.chmod(0o755)
+            archive.extractall(self._site_packages)
+
+
+def _write_pip(folder: Path) -> None:
+    """`pip` beside Python; by the shell, since a path in a `#!` line may not be long."""
+    for name in ("pip", "pip3", f"pip{MINOR}"):
+        script = folder / name
+        script.write_text('#!/bin/sh\nexec "${0%/*}/python3" -m pip "$@"\n')
+        script.chmod(0o755)
 
 
 def bundled_wheels() -> list[Path]:

@@ -128,7 +128,7 @@ class ProcessRuntime:
         replace = self._volumes.replacer(place, container)
         home, scratch, temporary = (private_folder(folder / name) for name in ("home", "work", "tmp"))
         environment = {
-            "PATH": self._python.search_path if known.is_python else images.SYSTEM_PATH,
+            "PATH": self._python.layer(folder / "python") if known.is_python else images.SYSTEM_PATH,
             "HOME": str(home),
             "TMPDIR": str(temporary),
             "LANG": "C.UTF-8",
