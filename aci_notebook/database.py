@@ -28,9 +28,9 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         cpu_s REAL, log_lines INTEGER, log_bytes INTEGER, notebook TEXT, code TEXT, tags TEXT, error TEXT,
         group_state TEXT, updated_at INTEGER)""",
         "CREATE TABLE bodies (run_id TEXT PRIMARY KEY, body TEXT NOT NULL)",
-        "CREATE INDEX runs_created ON runs (created_at)",
+        "CREATE INDEX runs_created ON runs (created_at, run_id)",
         "CREATE INDEX runs_name ON runs (name)",
-        f"CREATE INDEX runs_not_settled ON runs (created_at) WHERE {NOT_SETTLED}",
+        f"CREATE INDEX runs_not_settled ON runs (created_at, run_id) WHERE {NOT_SETTLED}",
     ),
 )
 

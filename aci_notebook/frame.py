@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -27,14 +27,23 @@ OUTCOMES: tuple[str, ...] = get_args(OutcomeKind)
 FAILED = tuple(kind for kind in OUTCOMES if kind not in ("succeeded", "cancelled"))
 FILTERS = ("state", "outcome", "image", "since", "until", "tag", "notebook", "name")
 
+_WORDS = ("state", "outcome", "image", "location", "target", "notebook", "tags")
+_TEXTS = ("run_id", "name", "code", "error")
 _INSTANTS = ("created_at", "started_at", "finished_at")
 _WHOLE = ("exit_code", "log_lines", "log_bytes")
 _REAL = ("queued_s", "pull_s", "run_s", "cpu", "memory_gb", "cost_usd", "peak_memory_gb", "cpu_s")
 _CHOICES: Mapping[str, tuple[str, ...]] = {"state": STATES, "outcome": OUTCOMES}
 _NO_INSTANT = -(2**63)
 
-SELECTED = ", ".join(f"ifnull({name}, {_NO_INSTANT})" if name in _INSTANTS else name for name in FRAME_COLUMNS)
-"""What `frame_of` takes: the columns of FRAME_COLUMNS in order."""
+SELECTED = (
+    f"json_array({', '.join(_WORDS)})",
+    *_TEXTS,
+    *(f"ifnull({name}, {_NO_INSTANT})" for name in _INSTANTS),
+    *_WHOLE,
+    *_REAL,
+    "spot",
+)
+"""What `frame_of` takes. The words that repeat from run to run come as one text each: a row is dear by the number of its values."""
 
 
 def where(now: datetime, **filters: Any) -> tuple[str, list[Any]]:
@@ -173,54 +182,48 @@ def _day(day: date, name: str) -> datetime:
 
 def frame_of(columns: Sequence[list[Any]], home: Path | None = None) -> pd.DataFrame:
     """The DataFrame of columns selected as SELECTED: aware times, categories, nullable numbers, tags as dicts."""
+    import numpy as np
     import pandas as pd
 
     _register()
-    made = {name: _column(name, values) for name, values in zip(FRAME_COLUMNS, columns, strict=True)}
-    frame = pd.DataFrame(made, copy=False)
+    words, rest = columns[0], iter(columns[1:])
+    made: dict[str, Any] = dict(_repeated(words))
+    for name in _TEXTS:
+        made[name] = pd.array(next(rest), dtype="string")
+    for name in _INSTANTS:
+        made[name] = pd.Series(np.array(next(rest), dtype="int64").view("M8[us]")).dt.tz_localize("UTC")
+    for name in _WHOLE:
+        made[name] = pd.array(next(rest), dtype="Int64")
+    for name in _REAL:
+        real = np.array(next(rest), dtype="float64")
+        made[name] = pd.arrays.FloatingArray(real, np.isnan(real))
+    made["spot"] = pd.array(np.array(next(rest), dtype="float64"), dtype="boolean")
+    frame = pd.DataFrame({name: made[name] for name in FRAME_COLUMNS}, copy=False)
     if home is not None:
         frame.attrs["aci_home"] = str(home)
     return frame
 
 
-def _column(name: str, values: list[Any]) -> Any:
+def _repeated(words: list[str]) -> Iterator[tuple[str, Any]]:
+    """The columns of _WORDS: each different text is read once, and taken as often as it occurs."""
     import numpy as np
     import pandas as pd
 
-    if name in _INSTANTS:
-        return pd.Series(np.array(values, dtype="int64").view("M8[us]")).dt.tz_localize("UTC")
-    if name in _CHOICES:
-        return _category(_CHOICES[name], values)
-    if name in _REAL:
-        real = np.array(values, dtype="float64")
-        return pd.arrays.FloatingArray(real, np.isnan(real))
-    if name in _WHOLE:
-        return pd.array(values, dtype="Int64")
-    if name == "spot":
-        return pd.array(np.array(values, dtype="float64"), dtype="boolean")
-    if name == "tags":
-        return _dicts(values)
-    return pd.array(values, dtype="string")
-
-
-def _category(words: Sequence[str], values: list[Any]) -> Any:
-    """A categorical of the known words, and of words that a later version may have written."""
-    import numpy as np
-    import pandas as pd
-
-    codes: dict[str | None, int] = {word: code for code, word in enumerate(words)}
-    later = sorted(set(values) - set(codes) - {None})
-    codes.update((word, len(words) + place) for place, word in enumerate(later))
-    codes[None] = -1
-    return pd.Categorical.from_codes(np.array([codes[word] for word in values], dtype=np.int16), categories=pd.Index([*words, *later]))
-
-
-def _dicts(texts: list[str | None]) -> Any:
-    """A dict of its own for each row; each different text is read once."""
-    import numpy as np
-
-    known: dict[str | None, dict[str, str]] = {text: json.loads(text) if text else {} for text in set(texts)}
-    return np.fromiter((known[text].copy() for text in texts), dtype=object, count=len(texts))
+    places: dict[str, int] = {}
+    codes = np.array([places.setdefault(text, len(places)) for text in words], dtype=np.intp)
+    read = [json.loads(text) for text in places]
+    for column, name in enumerate(_WORDS):
+        values = [row[column] for row in read]
+        if name == "tags":
+            known = [json.loads(text) if text else {} for text in values]
+            yield name, np.fromiter((known[code].copy() for code in codes), dtype=object, count=len(codes))
+        elif name in _CHOICES:
+            later = sorted(set(values) - set(_CHOICES[name]) - {None})  # words of a later version of this package
+            every = [*_CHOICES[name], *later]
+            taken = np.array([-1 if word is None else every.index(word) for word in values], dtype=np.int16)
+            yield name, pd.Categorical.from_codes(taken[codes] if values else taken, categories=pd.Index(every))
+        else:
+            yield name, pd.array(values, dtype="string").take(codes)
 
 
 @cache

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from .database import NAMES, NOT_SETTLED, WITH_BODIES, connect, identity, is_damage, migrate, use_journal, with_unsaved, write
 from .errors import RunNotFound, did_you_mean
 from .record import RunRecord
-from .rows import EPOCH, FRAME_COLUMNS, MICROSECOND, record_of, row_of
+from .rows import EPOCH, MICROSECOND, record_of, row_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,8 +151,8 @@ class HistoryStore:
         clause, arguments = f.where(
             self._now(), state=state, outcome=outcome, image=image, since=since, until=until, tag=tag, notebook=notebook, name=name
         )
-        columns: list[list[Any]] = [[] for _ in FRAME_COLUMNS]
-        self._select(f.SELECTED, clause, arguments, limit=f.checked_limit(limit), into=columns)
+        columns: list[list[Any]] = [[] for _ in f.SELECTED]
+        self._select(", ".join(f.SELECTED), clause, arguments, limit=f.checked_limit(limit), into=columns)
         return f.frame_of(columns, self.home)
 
     def log_path(self, run_id: str) -> Path:

@@ -48,7 +48,7 @@ def row_of(record: RunRecord, cost_usd: float | None) -> tuple[Any, ...]:
     peak = outcome.peak_memory_bytes if outcome else None
     values: dict[str, Any] = {
         "run_id": record.run_id,
-        "name": record.name,
+        "name": mask(record.name),
         "state": record.state,
         "outcome": outcome.kind if outcome else None,
         "exit_code": outcome.exit_code if outcome else None,
@@ -58,7 +58,7 @@ def row_of(record: RunRecord, cost_usd: float | None) -> tuple[Any, ...]:
         "queued_s": spans.get("queued"),
         "pull_s": spans.get("pulling"),
         "run_s": spans.get("running"),
-        "image": spec.image,
+        "image": mask(spec.image),
         "cpu": spec.cpu,
         "memory_gb": spec.memory_gb,
         "spot": int(spec.spot),
@@ -69,9 +69,9 @@ def row_of(record: RunRecord, cost_usd: float | None) -> tuple[Any, ...]:
         "cpu_s": outcome.cpu_s if outcome else None,
         "log_lines": record.lines,
         "log_bytes": record.bytes,
-        "notebook": record.notebook or None,
+        "notebook": mask(record.notebook) or None,
         "code": None if spec.code is None else mask(spec.code),
-        "tags": json.dumps({key: mask(value) for key, value in spec.tags.items()}, ensure_ascii=False),
+        "tags": json.dumps({mask(key): mask(value) for key, value in spec.tags.items()}, ensure_ascii=False),
         "error": mask(outcome.reason or outcome.kind) if outcome and not outcome.succeeded else None,
         "group_state": record.group,
         "updated_at": micros(record.updated_at or record.created_at),
@@ -81,7 +81,12 @@ def row_of(record: RunRecord, cost_usd: float | None) -> tuple[Any, ...]:
 
 def _masker(record: RunRecord) -> Callable[[str], str]:
     values = [secret.value for secret in record.spec.secrets if secret.value]
-    return (lambda text: redact(text, values)) if values else (lambda text: text)
+    return (lambda text: _storable(redact(text, values))) if values else _storable
+
+
+def _storable(text: str) -> str:
+    """Text that UTF-8 can hold: file names and messages may carry lone surrogates, and `save` must not fail for them."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _body(record: RunRecord, mask: Callable[[str], str]) -> str:
@@ -105,10 +110,10 @@ def _plain(value: Any, mask: Callable[[str], str]) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, Mapping):
-        return {str(key): _plain(item, mask) for key, item in value.items()}
+        return {mask(str(key)): _plain(item, mask) for key, item in value.items()}
     if isinstance(value, RunSpec):
         plain = {name: _plain(getattr(value, name), mask) for name in _kept(RunSpec) if name != "env"}
-        return {**plain, "env": dict.fromkeys(value.env, "")}
+        return {**plain, "env": dict.fromkeys(map(mask, value.env), "")}
     if is_dataclass(value):
         kind: Any = type(value)
         return {name: _plain(getattr(value, name), mask) for name in _kept(kind)}

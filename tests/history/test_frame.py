@@ -19,7 +19,7 @@ from aci_notebook import events as ev
 from aci_notebook import pictures
 from aci_notebook.drawings import Drawing
 from aci_notebook.errors import OptionError
-from aci_notebook.frame import frame_of
+from aci_notebook.frame import SELECTED, frame_of
 from aci_notebook.history import HistoryStore
 from aci_notebook.record import RunRecord, fold
 
@@ -74,8 +74,6 @@ def test_columns_and_types_are_the_same_with_rows_and_without(full: HistoryStore
         assert kinds[name] == "datetime64[us, UTC]"
     assert {kinds[name] for name in ("exit_code", "log_lines", "log_bytes")} == {"Int64"}
     assert {kinds[name] for name in REALS} == {"Float64"}
-        "Float64"
-    }
     assert kinds["spot"] == "boolean"
     assert kinds["state"] == kinds["outcome"] == "category"
     assert kinds["run_id"] == "string"
@@ -345,7 +343,7 @@ def test_hostile_text_stays_text(store: HistoryStore, drawn: bool) -> None:
 
 
 def test_aci_says_what_it_works_on() -> None:
-    frame_of([[] for _ in COLUMNS])  # the first frame of ours registers it
+    frame_of([[] for _ in SELECTED])  # the first frame of ours registers it
     with pytest.raises(AttributeError, match="lacks run_id"):
         _ = pd.DataFrame({"a": [1]}).aci
 

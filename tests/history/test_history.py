@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from aci_notebook import events as ev
-from aci_notebook.database import MIGRATIONS
+from aci_notebook.database import MIGRATIONS, NOT_SETTLED
 from aci_notebook.errors import OptionError, RunNotFound
 from aci_notebook.history import HistoryStore
 from aci_notebook.record import Home, RunRecord, fold
@@ -167,6 +167,17 @@ def test_a_newer_database_is_read_and_written(home: Path, opened: Callable[..., 
     second.save(run("r2", begun_at=at(1)))
     assert [record.run_id for record in second.records()] == ["r2", "r1"]
     assert second.warnings == ()
+
+
+def test_text_that_is_no_utf8_is_no_reason_to_fail(store: HistoryStore) -> None:
+    odd = "caf\udce9.ipynb"
+    record = replace(run(tags={"t": odd}, code=f"print('{odd}')"), notebook=odd, warnings=(odd,))
+    store.save(fold(record, ev.Ended(at(1), ev.Outcome("failed", reason=f"NUL \0 and {odd}"))))
+    assert store.warnings == ()
+    back = store.load("r1")
+    assert back is not None
+    assert back.notebook == "caf?.ipynb"
+    assert store.frame()["notebook"][0] == "caf?.ipynb"
 
 
 # finding
@@ -544,3 +555,9 @@ def test_a_default_cost_comes_from_the_price_table(store: HistoryStore) -> None:
     store.save(ended(run("there", target="azure", begun_at=at(1))))
     assert store.frame(name="aci-here").cost_usd[0] == 0.0
     assert store.frame(name="aci-there").cost_usd.isna()[0]  # westeurope is not in the table
+
+
+def test_the_question_at_load_ext_reads_only_what_is_not_settled(store: HistoryStore) -> None:
+    store.save(run())
+    query = f"EXPLAIN QUERY PLAN SELECT run_id FROM runs WHERE {NOT_SETTLED} ORDER BY created_at ASC, run_id ASC"
+    assert any("runs_not_settled" in row[-1] for row in store._open().execute(query))
