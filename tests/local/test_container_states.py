@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from typing import Any
@@ -231,8 +232,6 @@ def test_the_end_lags_when_told_to(simulated: Server, name: str) -> None:
 
 @pytest.mark.parametrize("order", [{}, {"event": "nonsense"}, {"event": 3}, {"event": "oom", "lose_emptydir": 1}])
 def test_happenings_that_make_no_sense_are_refused(simulated: Server, name: str, order: Any) -> None:
-    import json
-
     simulated.put(name, body())
     simulated.until_state(name, "Succeeded")
     assert simulated.raw("POST", f"/_aci/groups/{name}/happen", json.dumps(order).encode()).status == 400

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.client
+import json
 import time
 from typing import Any
 
@@ -210,8 +211,6 @@ def test_a21_slow_answers(simulated: Server, name: str) -> None:
     [{}, {"on": "tea", "do": {}}, {"do": {"drop": "sometimes"}}, {"do": {"status": "500"}}, {"do": {"x": 1}}, [], {"x": 1}],
 )
 def test_faults_that_make_no_sense_are_refused(simulated: Server, order: Any) -> None:
-    import json
-
     assert simulated.raw("POST", "/_aci/faults", json.dumps(order).encode()).status == 400
 
 
@@ -239,8 +238,6 @@ def test_statistics_count_by_kind(serve: Any, name: str) -> None:
 
 @pytest.mark.parametrize("order", [{"mode": "warp"}, {}, {"mode": "seconds", "pulling_s": -1}, {"mode": "reads", "n": "x"}])
 def test_times_and_limits_that_make_no_sense_are_refused(simulated: Server, order: Any) -> None:
-    import json
-
     assert simulated.raw("POST", "/_aci/time", json.dumps(order).encode()).status == 400
     assert simulated.raw("POST", "/_aci/limits", json.dumps({"cores": "many"}).encode()).status == 400
     assert simulated.raw("POST", "/_aci/limits", json.dumps({"wishes": 3}).encode()).status == 400

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aci_notebook.local import logwindow
 from aci_notebook.local.logwindow import Spool, Window, read_window
 from aci_notebook.local.runtimes import supervise
 from aci_notebook.local.runtimes.supervise import SpoolWriter
@@ -134,7 +134,7 @@ def test_every_line_has_one_stamp_however_it_arrived(tmp_path: Path, parts: list
     assert found == sorted(found)
 
 
-def test_old_segments_go_and_marks_go_on(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_old_segments_go_and_marks_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervise, "SEGMENT_BYTES", 100)
     text = b"".join(b"line %03d\n" % n for n in range(100))
     parts = [text[at : at + 7] for at in range(0, len(text), 7)]
@@ -146,4 +146,3 @@ def test_old_segments_go_and_marks_go_on(tmp_path: Path, monkeypatch) -> None:  
     stamped = read_window(spool, Window(95), None, timestamps=True)
     assert len(re.findall(STAMP, stamped)) == 11
     assert re.sub(STAMP, "", stamped) == text.decode()[-95:]
-    assert logwindow.TICKS == 10**7
