@@ -83,6 +83,8 @@ class LogCursor:
         asked, self.hungry = self._tail, False
         if not content:
             return []
+        if asked is not None and content.count("\n") + (not content.endswith("\n")) < asked:
+            asked = None  # fewer lines than were asked for: this is all the service holds
         if not self.framed:
             items, fresh, reached = self._raw.read(content, asked)
             self._adapt(content.count("\n"), fresh, None if reached else self.MOST_TAIL)

@@ -24,11 +24,10 @@ class RawFollower:
         self._partial = ""
 
     def read(self, content: str, asked: int | None) -> tuple[list[Item], int, bool]:
-        """(what is new, how many whole lines of it, whether the read reaches back to what is known)."""
+        """`asked` is None where this is all the service holds. (what is new, how many whole lines of it, whether the read reaches back to what is known)."""
         *texts, last = content.split("\n")
         pairs = self._pairs(texts)
-        full = asked is not None and len(texts) + bool(last) >= asked
-        new = self._new_of(pairs, full=full)
+        new = self._new_of(pairs, full=asked is not None)
         items: list[Item] = []
         if new is None:
             if asked is not None:
@@ -55,7 +54,7 @@ class RawFollower:
         return pairs
 
     def _new_of(self, pairs: list[Pair], *, full: bool) -> list[Pair] | None:
-        """The unknown lines, or None where the read does not reach back to what is known. `full`: it has all lines that were asked for."""
+        """The unknown lines, or None where the read does not reach back to what is known. `full`: the log may have more before it."""
         if not self._known:
             return None if full else pairs
         last = self._known[-1][0]

@@ -42,7 +42,7 @@ def remove(backend: Backend, clock: Clock, name: str, run_id: str, emit: Tell, *
             backend.delete(name, on_sent)
         except (Transient, AuthError) as error:
             reason = error.message
-            deadline = max(deadline, clock.monotonic() + step.wait(error))
+            deadline = max(deadline, step.wait(error))
         except AciError as error:
             reason = error.message
             break
@@ -58,7 +58,7 @@ def _exists(backend: Backend, clock: Clock, name: str, run_id: str, step: _Backo
         try:
             found = backend.get(name)
         except (Transient, AuthError) as error:
-            deadline = max(deadline, clock.monotonic() + step.wait(error))
+            deadline = max(deadline, step.wait(error))
             continue
         except AciError:
             return None
@@ -81,7 +81,7 @@ def _verify(backend: Backend, clock: Clock, name: str, run_id: str, emit: Tell, 
                 backend.delete(name)
         except AciError as error:
             reason = error.message
-            deadline = max(deadline, clock.monotonic() + step.wait(error))
+            deadline = max(deadline, step.wait(error))
             continue
         step.wait(None)
     emit(ev.DeleteUnverified(clock.now(), reason))
@@ -96,9 +96,9 @@ class _Backoff:
         self.tries = 0
 
     def wait(self, error: AciError | None) -> float:
-        """Waits; returns the seconds that a deadline should move on because the service asked for more than a try's worth."""
+        """Waits; returns when a deadline should be at the earliest, because the service itself asked for the wait."""
         asked = error.retry_after_s if isinstance(error, Transient) else None
         seconds = min(LONGEST_ASKED_S, asked) if asked is not None else min(5.0, 0.1 * 2 ** min(self.tries, 6))
         self.tries += 1
         self.clock.sleep(seconds)
-        return 5.0 if asked is not None else 0.0
+        return self.clock.monotonic() + 5.0 if asked is not None else 0.0
