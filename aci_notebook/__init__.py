@@ -1,6 +1,7 @@
 """Azure Container Instances from a Jupyter notebook.
 
-`%load_ext aci_notebook`, then `%%aci` above a cell; the same from Python: `run`, `submit`, `history`.
+`%load_ext aci_notebook`, then `%%aci` above a cell; the same from Python: `run`, `submit`, `remote`,
+`history`, `launcher`.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 __version__ = "0.1.0"
-__all__ = ["history", "launcher", "load_ipython_extension", "run", "submit", "unload_ipython_extension"]
+__all__ = ["history", "launcher", "load_ipython_extension", "remote", "run", "submit", "unload_ipython_extension"]
 
-_PUBLIC = {"run": "api", "submit": "api", "history": "api", "launcher": "launcher"}
+_PUBLIC = {"run": "api", "submit": "api", "history": "api", "launcher": "launcher", "remote": "remote"}
 
 
 def __getattr__(name: str) -> Any:
@@ -27,7 +28,7 @@ def __getattr__(name: str) -> Any:
 
 
 class _Package(ModuleType):
-    """`history` and `launcher` are functions here, and rooms of the same names: importing a room must not hide the function."""
+    """`history`, `launcher` and `remote` are functions here, and rooms of the same names: importing a room must not hide the function."""
 
     def __setattr__(self, name: str, value: object) -> None:
         if name not in _PUBLIC or not isinstance(value, ModuleType):

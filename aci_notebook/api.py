@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .display.live import CellView
-from .runs import Run, raise_failure
-from .session import connect, house
+from .errors import OptionError
+from .fields import check
+from .runs import RETURNED, Run, raise_failure
+from .session import connect_for, house
+from .table import BY_NAME
 from .watch import estimator, show_results, watch
 
 if TYPE_CHECKING:
@@ -15,30 +19,41 @@ if TYPE_CHECKING:
     from .session import Session
     from .spec import RunSpec
 
+NOT_HERE = {"as_name", "detach", "dry_run"}
 
-def run(code: str, **options: Any) -> Run:
-    """Runs a program's text in a container group and waits for it, shown as a cell is. Raises what the run ended with.
+
+def run(program: str | Callable[..., Any], *, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> Run:
+    """Runs a program's text, or calls a function, in a container group and waits for it, shown as a cell is. Raises what it ended with.
 
         run = aci_notebook.run("print('hi')", cpu=1, memory_gb=1.5)
+        run = aci_notebook.run(len, args=([1, 2],)); run.result()
 
     Options are those of `%%aci` under their Python names; `inputs` is a mapping of names to values, `on` says where.
     """
-    session, spec = _prepared(code, options)
+    shown = _view_options(options)
+    session, spec = prepared(program, args, kwargs, options)
     started = session.submit(spec)
-    view = CellView(started.record, estimate=estimator(session.house.folder))
+    view = CellView(started.record, estimate=estimator(session.house.folder), **shown)
     watch(started, view)
     show_results(started, view)
+    if started.record.outcome is not None and started.record.outcome.kind in {"succeeded", "output_missing"}:
+        from .launch import save_paths
+
+        save_paths(started)
     raise_failure(started)
     return started
 
 
-def submit(code: str, **options: Any) -> Run:
+def submit(
+    program: str | Callable[..., Any], *, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
+) -> Run:
     """Begins a run in the background and returns its handle.
 
     run = aci_notebook.submit("print('hi')")
     run.wait().log()
     """
-    session, spec = _prepared(code, options)
+    _view_options(options)
+    session, spec = prepared(program, args, kwargs, options)
     return session.submit(spec, foreground=False)
 
 
@@ -50,10 +65,38 @@ def history(**filters: Any) -> pd.DataFrame:
     return house().store.frame(**filters)
 
 
-def _prepared(code: str, options: dict[str, Any]) -> tuple[Session, RunSpec]:
+def check_options(options: Mapping[str, Any]) -> None:
+    """Raises OptionError for an option that does not exist, or whose value cannot be right."""
+    for name in NOT_HERE & set(options):
+        raise OptionError(name, None, "belongs to a cell", "run waits, submit returns at once; %%aci --dry-run shows the resource")
+    check({name: value for name, value in options.items() if name != "inputs"})
+
+
+def _view_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Takes what only the display needs out of the options."""
+    check_options(options)
+    names = [name for name in options if BY_NAME.get(name) is not None and BY_NAME[name].of == "call"]
+    return check({name: options.pop(name) for name in names})
+
+
+def prepared(
+    program: str | Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any] | None, options: dict[str, Any]
+) -> tuple[Session, RunSpec]:
+    """The session and the spec of a program's text or a function."""
     from .exchange import encode
 
     inputs = options.pop("inputs", None) or {}
-    session = connect(options.pop("on", None))
+    if not isinstance(inputs, Mapping):
+        raise OptionError("inputs", inputs, "is a mapping of names to values", 'for example inputs={"frame": frame}')
+    session = connect_for(options)
     encoded = tuple(encode(name, value) for name, value in inputs.items())
-    return session, session.spec(options, code, inputs=encoded)
+    if isinstance(program, str):
+        if args or kwargs:
+            raise OptionError("args", None, "belong to a function", "give a program's text its values with inputs={…}")
+        return session, session.spec(options, program, inputs=encoded)
+    from .remote import CODE, packed
+
+    if encoded or options.get("outputs"):
+        raise OptionError("inputs", None, "and outputs belong to a program's text", "a function has args=, and returns its value")
+    call = packed(program, args, kwargs)
+    return session, session.spec({**options, "outputs": RETURNED}, CODE, inputs=(call.input,), function=call.name)

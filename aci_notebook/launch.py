@@ -89,11 +89,11 @@ def bring_home(magics: AciMagics, run: Run, view: CellView) -> None:
     outcome = run.record.outcome
     if outcome is not None and outcome.kind in {"succeeded", "output_missing"}:
         magics.bind(run.outputs())
-        save_paths(run, run.record.spec)
+        save_paths(run)
     raise_failure(run)
 
 
-def save_paths(run: Run, spec: RunSpec) -> None:
+def save_paths(run: Run) -> None:
     """Files and folders that -o asked for, unpacked below the working folder."""
     import io
     import tarfile

@@ -86,6 +86,7 @@ def expand(text: str, evaluate: Callable[[str], Any], option: str) -> str:
 
 class _Parser(argparse.ArgumentParser):
     known: Sequence[str] = ()
+    page: str = "%%aci --help"
 
     def error(self, message: str) -> NoReturn:
         found = re.match(r"argument ([^:]+): (.*)", message)
@@ -94,11 +95,11 @@ class _Parser(argparse.ArgumentParser):
         unknown = re.match(r"unrecognized arguments: (.*)", message)
         word = unknown.group(1).split()[0] if unknown else message
         raise OptionError(
-            word, None, "is not an option" if unknown else "", did_you_mean(word.split("=")[0], self.known) or "%%aci --help lists them"
+            word, None, "is not an option" if unknown else "", did_you_mean(word.split("=")[0], self.known) or f"{self.page} lists them"
         )
 
 
-def parser_of(table: Iterable[Field]) -> argparse.ArgumentParser:
+def parser_of(table: Iterable[Field], page: str = "%%aci --help") -> argparse.ArgumentParser:
     """An argparse parser of the table; values stay text."""
     parser = _Parser(add_help=False, allow_abbrev=False, argument_default=None, exit_on_error=True)
     flags: list[str] = ["-h", "--help"]
@@ -110,6 +111,7 @@ def parser_of(table: Iterable[Field]) -> argparse.ArgumentParser:
             parser.add_argument(*item.flags, dest=item.name, action="append")
     parser.add_argument("-h", "--help", dest="help", action="store_true", default=None)
     parser.known = flags
+    parser.page = page
     return parser
 
 
@@ -123,13 +125,18 @@ class Parsed:
     wants_help: bool
 
 
-def parse(line: str, evaluate: Callable[[str], Any], table: Sequence[Field] = FIELDS, *, positionals: bool = False) -> Parsed:
-    """The options of a line. Raises OptionError for anything that is none; with `positionals` other words are kept in `rest`."""
+def parse(
+    line: str, evaluate: Callable[[str], Any], table: Sequence[Field] = FIELDS, *, positionals: bool = False, page: str = "%%aci --help"
+) -> Parsed:
+    """The options of a line. Raises OptionError for anything that is none; with `positionals` other words are kept in `rest`.
+
+    `page` is the command that shows the options, named in errors.
+    """
     words = split(line)
     place = next((index for index, word in enumerate(words) if word.text == "--"), len(words))
     options, command = words[:place], words[place + 1 :]
     expanded = _expanded(options, evaluate, table)
-    parser = parser_of(table)
+    parser = parser_of(table, page)
     found, rest = parser.parse_known_args(expanded)
     strays = [word for word in rest if word.startswith("-")] if positionals else rest
     if strays:
@@ -148,12 +155,13 @@ def parse(line: str, evaluate: Callable[[str], Any], table: Sequence[Field] = FI
 
 def _stray(word: str, parser: argparse.ArgumentParser) -> NoReturn:
     known: Sequence[str] = getattr(parser, "known", ())
+    page: str = getattr(parser, "page", "")
     if word.startswith("-"):
         raise OptionError(
-            word.split("=")[0], None, "is not an option", did_you_mean(word.split("=")[0], known) or "%%aci --help lists them"
+            word.split("=")[0], None, "is not an option", did_you_mean(word.split("=")[0], known) or f"{page} lists them"
         )
     raise OptionError(
-        word, None, "stands alone; every word belongs to an option", "the program goes below the line; %%aci --help lists the options"
+        word, None, "stands alone; every word belongs to an option", f"the program goes below the line; {page} lists the options"
     )
 
 
@@ -195,21 +203,29 @@ def directives(cell: str) -> tuple[dict[str, Any], int]:
     return found, count
 
 
+TITLES = {"container": "the container", "data": "variables", "where": "where", "life": "life", "shown": "what is shown"}
+
+
 def help_text(table: Iterable[Field] = FIELDS) -> str:
     """The table of options as plain text."""
-    titles = {"container": "the container", "data": "variables", "where": "where", "life": "life", "shown": "what is shown"}
     lines = ["%%aci [options]    runs the cell below it in a container group", ""]
     group = ""
     for item in table:
         if item.group != group:
             group = item.group
-            lines.append(f"{titles[group]}:")
-        flags = ", ".join(item.flags) + (f" {item.metavar}" if item.metavar else "")
-        notes = [item.help]
-        if item.default_text:
-            notes.append(f"default {item.default_text}")
-        if item.limits:
-            notes.append(item.limits)
-        lines.append(f"  {flags:<34} {'; '.join(notes)}")
-    lines += ["", "%aci run [options] -- COMMAND…   runs a command of the image; %aci help lists the verbs"]
+            lines.append(f"{TITLES[group]}:")
+        lines.append(option_line(item))
+    lines += ["", "Each can also stand in a line below the magic: #| memory: 4GB"]
+    lines += ["%aci run [options] -- COMMAND…   runs a command of the image; %aci help lists the verbs"]
     return "\n".join(lines)
+
+
+def option_line(item: Field) -> str:
+    """One option with its value, meaning, default and limits."""
+    flags = ", ".join(item.flags) + (f" {item.metavar}" if item.metavar else "")
+    notes = [item.help]
+    if item.default_text:
+        notes.append(f"default {item.default_text}")
+    if item.limits:
+        notes.append(item.limits)
+    return f"  {flags:<34} {'; '.join(notes)}"

@@ -74,11 +74,15 @@ def connect(on: str | None = None, settings: Settings | None = None) -> Session:
     Raises SettingsError where Azure is wanted and only half configured.
     """
     settings = settings or Settings()
+    wish = on or settings.get("on")
+    if wish and wish not in {"azure", "local"}:
+        settings = settings.with_profile(wish)
     place = settings.place(on)
     with _lock:
         shared = house()
         if place not in _sessions:
             _sessions[place] = Session(place, settings, shared)
+        _sessions[place].settings = settings  # the defaults of now: %config may have changed them
         return _sessions[place]
 
 

@@ -89,6 +89,10 @@ class Settings:
         user, user_origin = _read(user_file(self._environ)), str(user_file(self._environ))
         project, project_origin = _project(self._folder)
         self.profiles: dict[str, Mapping[str, Any]] = {**_profiles(user, user_origin), **_profiles(project, project_origin)}
+        self._origins = {
+            **dict.fromkeys(_profiles(user, user_origin), user_origin),
+            **dict.fromkeys(_profiles(project, project_origin), project_origin),
+        }
         layers = [
             ({"local_runtime": "auto", "local_idle_s": 900}, "built in"),
             (_plain(user, user_origin), user_origin),
@@ -106,7 +110,7 @@ class Settings:
 
     def with_profile(self, name: str) -> Settings:
         """The same settings under another profile."""
-        return Settings(self._environ, self._folder, name, self._session, self._line)
+        return Settings(self._environ, self._folder, name, self._session, self._line, self._where)
 
     def over(self, values: Mapping[str, Any], where: Mapping[str, Any] | None = None) -> Settings:
         """The same settings under what a line says. `where` fills in for a place in Azure, but does not by itself choose one."""
@@ -132,7 +136,8 @@ class Settings:
         """
         wish = on or self._text("on")
         if wish and wish not in {"azure", "local"}:
-            return self.with_profile(wish).place(self.profiles.get(wish, {}).get("on") or "azure")
+            chosen = self.with_profile(wish)
+            return chosen.place(chosen.profiles[wish].get("on") or "azure")
         azure = wish == "azure" or (not wish and bool(self._text("subscription") or self._text("resource_group")))
         if not azure:
             return Place("local", location=self._text("location") or LOCAL_LOCATION)
@@ -167,9 +172,34 @@ class Settings:
         found = self._values.get(key)
         return str(found.value).strip() if found is not None and found.value is not None else ""
 
+    def all_profiles(self) -> dict[str, Mapping[str, Any]]:
+        """Profiles of the files, and Airflow connections that can be used as one."""
+        from .airflow_connection import PREFIX as AIRFLOW
+
+        found = dict(self.profiles)
+        for key in self._environ:
+            if key.startswith(AIRFLOW):
+                name = key.removeprefix(AIRFLOW).lower()
+                try:
+                    found.setdefault(name, self._connection(name) or {})
+                except SettingsError:
+                    continue  # a connection of another type: somebody else's, and no profile
+        return found
+
+    def origin_of_profile(self, name: str) -> str:
+        """The file or the variable that a profile stands in."""
+        return self._origins.get(name) or f"AIRFLOW_CONN_{name.upper()}"
+
+    def _connection(self, name: str) -> Mapping[str, Any] | None:
+        from .airflow_connection import profile_of
+
+        return profile_of(name, self._environ)
+
     def _use(self, name: str) -> None:
+        if name not in self.profiles and (connection := self._connection(name)) is not None:
+            self.profiles[name] = connection
         if name not in self.profiles:
-            known = ", ".join(sorted(self.profiles)) or "none"
+            known = ", ".join(sorted(self.all_profiles())) or "none"
             raise SettingsError(
                 f"there is no profile {name!r}; known: {known}", hint=f"write [profile.{name}] into {user_file(self._environ)}"
             )
@@ -201,14 +231,14 @@ def _project(folder: Path) -> tuple[Mapping[str, Any], str]:
 
 
 def _plain(values: Mapping[str, Any], origin: str) -> dict[str, Any]:
-    return _checked({key: value for key, value in values.items() if key != "profile" or isinstance(value, str)}, origin)
+    return checked({key: value for key, value in values.items() if key != "profile" or isinstance(value, str)}, origin)
 
 
 def _profiles(values: Mapping[str, Any], origin: str) -> dict[str, Mapping[str, Any]]:
     table = values.get("profile")
     if not isinstance(table, Mapping):
         return {}
-    return {str(name): _checked(dict(entry), f"{origin} [profile.{name}]") for name, entry in table.items() if isinstance(entry, Mapping)}
+    return {str(name): checked(dict(entry), f"{origin} [profile.{name}]") for name, entry in table.items() if isinstance(entry, Mapping)}
 
 
 _OTHER_NAMES = {
@@ -220,7 +250,7 @@ _OTHER_NAMES = {
 }
 
 
-def _checked(values: dict[str, Any], origin: str) -> dict[str, Any]:
+def checked(values: dict[str, Any], origin: str) -> dict[str, Any]:
     """The values under their one name; unknown keys and literal secrets are refused."""
     found = {}
     for raw, value in values.items():
@@ -228,7 +258,7 @@ def _checked(values: dict[str, Any], origin: str) -> dict[str, Any]:
         key = _OTHER_NAMES.get(name, name)
         if key not in KEYS:
             raise SettingsError(f"{origin}: {raw} is not a setting", hint=f"settings are: {', '.join(KEYS)}")
-        if key == "client_secret" and not re.match(r"(env|file):.", str(value)):
+        if key == "client_secret" and not re.match(r"(env|file|airflow):.", str(value)):
             raise SettingsError(f"{origin}: client_secret takes the place of a secret", hint="client_secret = 'env:NAME' or 'file:PATH'")
         found[key] = value
     return found
@@ -242,12 +272,19 @@ def _environment(environ: Mapping[str, str]) -> Iterator[tuple[dict[str, Any], s
         key = name[len(PREFIX) :].lower()
         key = _OTHER_NAMES.get(key, key)
         if key in KEYS:
-            yield _checked({key: environ[name]}, name), name
+            yield checked({key: environ[name]}, name), name
 
 
 def read_reference(reference: str, environ: Mapping[str, str], option: str) -> str:
     """The value that `env:NAME` or `file:PATH` points to. Raises SettingsError that names the place, never the value."""
     kind, _, key = reference.partition(":")
+    if kind == "airflow":
+        from .airflow_connection import password_of, variable
+
+        password = password_of(key, environ)
+        if not password:
+            raise SettingsError(f"{option}: {variable(key)} has no password", hint=f"set {variable(key)} before the kernel starts, or %env")
+        return password
     if kind == "env":
         value = environ.get(key)
         if value is None:

@@ -21,10 +21,14 @@ from .record import RunRecord
 from .runs import Run
 
 AFTER_CANCEL_S = 4.0
+SETTLE_WAIT_S = 0.25
 
 
-def watch(run: Run, view: CellView) -> None:
-    """Shows the run until its end, in the thread that owns the cell. Raises RunCancelled after an interrupt, nothing else."""
+def watch(run: Run, view: CellView, *, onlooker: bool = False) -> None:
+    """Shows the run until its end, in the thread that owns the cell. Raises RunCancelled after an interrupt, nothing else.
+
+    An `onlooker` (`%aci logs -f`) leaves at an interrupt, and the run is untouched.
+    """
     record, log, events = run.subscribe()
     cancelled_at: float | None = None
     try:
@@ -45,6 +49,8 @@ def watch(run: Run, view: CellView) -> None:
                 if cancelled_at is not None and time.monotonic() - cancelled_at > AFTER_CANCEL_S:
                     break
             except KeyboardInterrupt:
+                if onlooker:
+                    raise
                 if cancelled_at is not None:
                     break
                 cancelled_at = time.monotonic()
@@ -53,8 +59,22 @@ def watch(run: Run, view: CellView) -> None:
     finally:
         run.unsubscribe(events)
         view.close(run.record)
+    _settle(run, view)
     if cancelled_at is not None:
         raise _cancelled(run)
+
+
+def _settle(run: Run, view: CellView) -> None:
+    """The last words on the group, in the header alone: at once if they come at once, else from a thread; the cell does not wait for them."""
+    if run.done() and run.wait_gone(SETTLE_WAIT_S):
+        view.settle(run.record)
+        return
+
+    def later() -> None:
+        run.wait_gone()
+        view.settle(run.record)
+
+    threading.Thread(target=later, name=f"aci-settle-{run.run_id}", daemon=True).start()
 
 
 def _wish(run: Run) -> None:

@@ -36,13 +36,13 @@ class AciBackend:
     # -- stage.Backend ----------------------------------------------------------------------------------------
 
     def create(self, plan: GroupPlan) -> GroupSnapshot:
-        with self._asking(plan.name, plan.image) as (place, client):
+        with self.asking(plan.name, plan.image) as (place, client):
             poller = client.container_groups.begin_create_or_update(place.resource_group, plan.name, group_model(plan), polling=False)
             return group_snapshot(poller.result())
 
     def get(self, name: str) -> GroupSnapshot | None:
         try:
-            with self._asking(name) as (place, client):
+            with self.asking(name) as (place, client):
                 found = client.container_groups.get(place.resource_group, name)
         except NotFound:
             return None
@@ -52,7 +52,7 @@ class AciBackend:
 
     def logs(self, name: str, container: str, tail: int | None) -> str | None:
         try:
-            with self._asking(name) as (place, client):
+            with self.asking(name) as (place, client):
                 answer = client.containers.list_logs(place.resource_group, name, container, tail=tail, timestamps=True)
         except (NotFound, NoLogYet):
             return None
@@ -60,7 +60,7 @@ class AciBackend:
 
     def attach(self, name: str, container: str) -> Attachment | None:
         try:
-            with self._asking(name) as (place, client):
+            with self.asking(name) as (place, client):
                 answer = client.containers.attach(place.resource_group, name, container)
         except (AciError, NotFound, NoLogYet):
             return None  # an extra, never a need: the log call has everything (T26)
@@ -70,7 +70,7 @@ class AciBackend:
 
     def delete(self, name: str, on_sent: Callable[[], None] | None = None) -> None:
         try:
-            with self._asking(name) as (place, client), self._sent.to(on_sent):
+            with self.asking(name) as (place, client), self._sent.to(on_sent):
                 client.container_groups.begin_delete(place.resource_group, name, polling=False)
         except NotFound:
             return
@@ -83,21 +83,21 @@ class AciBackend:
     def list_groups(self) -> list[GroupSnapshot]:
         """Groups of the resource group; lists say no instance view (`aci-facts` §3.3), so states are None."""
         try:
-            with self._asking("") as (place, client):
+            with self.asking("") as (place, client):
                 return [group_snapshot(item) for item in client.container_groups.list_by_resource_group(place.resource_group)]
         except NotFound:
             return []
 
     def stop(self, name: str) -> None:
-        with self._asking(name) as (place, client):
+        with self.asking(name) as (place, client):
             client.container_groups.stop(place.resource_group, name)
 
     def start(self, name: str) -> None:
-        with self._asking(name) as (place, client):
+        with self.asking(name) as (place, client):
             client.container_groups.begin_start(place.resource_group, name, polling=False)
 
     def restart(self, name: str) -> None:
-        with self._asking(name) as (place, client):
+        with self.asking(name) as (place, client):
             client.container_groups.begin_restart(place.resource_group, name, polling=False)
 
     def close(self) -> None:
@@ -109,7 +109,7 @@ class AciBackend:
     # -- inside ---------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _asking(self, name: str, image: str = "") -> Iterator[tuple[Endpoint, ContainerInstanceManagementClient]]:
+    def asking(self, name: str, image: str = "") -> Iterator[tuple[Endpoint, ContainerInstanceManagementClient]]:
         current = self._client()
         try:
             yield current

@@ -1,0 +1,95 @@
+"""Functions as runs: `run(fn)`, `submit(fn)`, `@remote(...)`. The function and its arguments travel by value, its return value comes home.
+
+What runs there is a few lines that call it; so everything that holds for a cell holds for a function: options, display, errors, history.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
+
+from .errors import OptionError
+from .runs import RETURNED
+
+if TYPE_CHECKING:
+    from .runs import Run
+    from .spec import Input
+
+P = ParamSpec("P")
+T = TypeVar("T")
+CALLED = "aci_called"
+CODE = f"""\
+import inspect
+{RETURNED} = {CALLED}[0](*{CALLED}[1], **{CALLED}[2])
+if inspect.isawaitable({RETURNED}):
+    {RETURNED} = await {RETURNED}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A function with its arguments, on its way."""
+
+    name: str
+    input: Input = field(repr=False)
+
+
+def packed(function: Callable[..., Any], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None) -> Call:
+    """The call, pickled by value. Raises OptionError where it cannot be."""
+    from .exchange import encode
+
+    if not callable(function):
+        raise OptionError("function", function, "is neither a program's text nor a function", "aci_notebook.run(fn, args=(1, 2))")
+    name = getattr(function, "__name__", type(function).__name__)
+    try:
+        return Call(name, encode(CALLED, (function, args, dict(kwargs or {}))))
+    except OptionError as error:
+        raise OptionError(name, None, error.rule, "pass plain data, and open files and connections inside the function") from error
+
+
+class RemoteFunction(Generic[P, T]):
+    """A function that runs in a container group when it is called; `.submit` returns the Run at once, `.local` runs it here."""
+
+    def __init__(self, function: Callable[P, T], options: Mapping[str, Any]) -> None:
+        self._function = function
+        self._options = dict(options)
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        from .api import run
+
+        return cast(T, run(self._function, args=args, kwargs=kwargs, **self._options).result())
+
+    def submit(self, *args: P.args, **kwargs: P.kwargs) -> Run:
+        """Begins the call in the background; `run.result()` is what the function returns."""
+        from .api import submit
+
+        return submit(self._function, args=args, kwargs=kwargs, **self._options)
+
+    def local(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        """The function itself, in this process."""
+        return self._function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        options = ", ".join(f"{name}={value!r}" for name, value in self._options.items())
+        return f"<remote function {getattr(self._function, '__name__', '?')}({options})>"
+
+
+def remote(*given: Any, **options: Any) -> Any:
+    """Makes a function run in a container group.
+
+        @aci_notebook.remote(cpu=2)
+        def score(frame): ...
+
+    `score(frame)` waits and returns its value, `score.submit(frame)` returns a Run, `score.local(frame)` runs here.
+    """
+    if len(given) == 1 and callable(given[0]) and not options:
+        return RemoteFunction(given[0], {})
+    if given:
+        raise OptionError("remote", None, "takes options by name", "for example @aci_notebook.remote(cpu=2)")
+    from .api import check_options
+
+    check_options(options)
+    return lambda function: RemoteFunction(function, options)

@@ -1,0 +1,115 @@
+"""What a verb is, and what all of them share: the desk they work at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import OptionError, RunNotFound
+from ..line import Parsed, option_line
+from ..table import BY_NAME, Field
+
+if TYPE_CHECKING:
+    from ..aci import AciBackend
+    from ..magics import AciMagics
+    from ..record import RunRecord
+    from ..session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One verb: `usage` is what follows its name, `words` (least, most) how many words it takes, `completes` what they are."""
+
+    name: str
+    call: Callable[[Desk, Parsed], Any]
+    usage: str
+    help: str
+    fields: tuple[Field, ...] = ()
+    words: tuple[int, int] = (0, 0)
+    completes: str = ""
+    command: bool = False
+
+    def page(self) -> str:
+        """The verb's help."""
+        lines = [f"%aci {self.name} {self.usage}".rstrip(), f"  {self.help}"]
+        return "\n".join([*lines, "", *(option_line(item) for item in self.fields)] if self.fields else lines)
+
+    def check(self, given: Parsed) -> None:
+        """Raises OptionError for too few or too many words, or a command where none belongs."""
+        least, most = self.words
+        example = f"%aci {self.name} {self.usage}".rstrip()
+        if len(given.rest) < least:
+            raise OptionError(f"%aci {self.name}", None, "needs more words", example)
+        if len(given.rest) > most:
+            raise OptionError(f"%aci {self.name}", given.rest[most], "is a word too many", example)
+        if given.command and not self.command:
+            raise OptionError(f"%aci {self.name}", " ".join(given.command), "takes no command after --", example)
+
+
+def option(name: str) -> Field:
+    """A field of the table, for a verb that has the same option."""
+    return BY_NAME[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A container group that a verb is about: its name, the run it belongs to if one is known, and who answers for it."""
+
+    name: str
+    record: RunRecord | None
+    session: Session
+    backend: AciBackend
+
+
+class Desk:
+    """What verbs work with, over one magics object."""
+
+    def __init__(self, magics: AciMagics) -> None:
+        self.magics = magics
+
+    def session(self) -> Session:
+        return self.magics.session()
+
+    def record_of(self, words: Sequence[str]) -> RunRecord:
+        """The run that the first word names; the last one without any."""
+        found: RunRecord = self.session().house.store.find(words[0] if words else "last")
+        return found
+
+    def session_of(self, record: RunRecord) -> Session:
+        """The session in which a run's group lives: of its own target, subscription and group."""
+        from ..session import connect_for
+
+        values: dict[str, Any] = {"on": record.target}
+        if record.target == "azure":
+            values |= {"subscription": record.subscription_id, "resource_group": record.resource_group, "location": record.location}
+        return connect_for(values, self.magics.settings())
+
+    def target_of(self, word: str) -> Target:
+        """The group that a word means: of a run, or any group of the present resource group by its whole name."""
+        try:
+            record = self.record_of([word])
+        except RunNotFound:
+            session = self.session()
+            backend = session.backend()
+            if backend.get(word) is None:
+                raise
+            return Target(word, None, session, backend)
+        session = self.session_of(record)
+        return Target(record.name, record, session, session.backend(record.resource_group))
+
+    def output_of(self, record: RunRecord) -> str:
+        """The whole output of a run."""
+        run = self.session().house.runs.get(record.run_id)
+        if run is not None:
+            return run.log()
+        path = Path(record.log_path)
+        if not path.exists():
+            raise RunNotFound(f"run {record.name} has no log file here", hint=f"while its container exists: %aci attach {record.run_id}")
+        return path.read_text(encoding="utf-8", errors="replace")
+
+
+def say(text: str) -> None:
+    """A verb's answer in words."""
+    print(text)  # noqa: T201  # the person asked for it
