@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _ALL = Field("all", ("-a", "--all"), p.parse_switch, "all groups of the resource group, also those of others", "shown", switch=True)
 _FOLLOW = Field("follow", ("-f", "--follow"), p.parse_switch, "go on until the run ends", "shown", switch=True)
 _STAMPS = Field("timestamps", ("--timestamps",), p.parse_switch, "the service's time before each line", "shown", switch=True)
+_LAST = Field("last", ("--last",), p.parse_switch, "put the form's cell into a new cell", "shown", switch=True)
 _ORIGIN = Field("origin", ("--origin",), p.parse_switch, "where each value comes from", "shown", switch=True)
 _PRINCIPAL = (
     Field("tenant_id", ("--tenant-id",), p.parse_text, "tenant of a service principal", "where", "ID"),
@@ -77,6 +78,7 @@ _TABLE = (
     Verb("profile", places.profile, "list | use NAME | save NAME [options]", "profiles of the settings", _SAVE, (0, 2), "profile"),
     Verb("config", places.config, "[--origin]", "the settings, and where each comes from", (_ORIGIN,)),
     Verb("doctor", places.doctor, "[--on PROFILE]", "looks for what would go wrong, with the remedy of each", (option("on"),)),
+    Verb("launch", places.launch, "[--last]", "the form: a run without writing a line", (_LAST,)),
     Verb(
         "local", places.local, "status | stop | fault [KIND --status S …| list | clear]", "the local ACI: look, end, rehearse failures",
         _FAULT, (0, 2), "local",

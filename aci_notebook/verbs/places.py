@@ -88,6 +88,15 @@ def doctor(desk: Desk, given: Parsed) -> pd.DataFrame:
     return examine(desk.magics.settings, given.values.get("on"))
 
 
+def launch(desk: Desk, given: Parsed) -> Any:
+    from ..launcher import guide, launcher
+
+    if not given.values.get("last"):
+        return launcher()
+    desk.magics.ipython.set_next_input(guide.last())
+    return None
+
+
 def local(desk: Desk, given: Parsed) -> Any:
     actions = {"status": _status, "stop": _stop, "fault": _fault}
     word = given.rest[0] if given.rest else "status"
