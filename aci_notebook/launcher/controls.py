@@ -6,6 +6,7 @@ equivalent cell stays short. Its label is the option's own word and its tooltip 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -85,7 +86,12 @@ class TextControl(Control):
     """Any text, with values to choose from where there are some."""
 
     def made(self) -> w.Widget:
-        placeholder = str(self.default if self.default is not None and not self.field.default_text else self.field.default_text)
+        kernel = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        placeholder = (
+            self.field.default_text.replace("<this kernel's minor>", kernel)
+            if self.default in (None, self.field.default)
+            else str(self.default)
+        )
         self.entry = w.Combobox(
             description=label_of(self.field),
             placeholder=placeholder or self.field.metavar,
@@ -230,7 +236,7 @@ class SecretsControl(RowsControl):
         return [
             w.Text(value=name, placeholder="NAME", tooltip="name of the secret in the container").add_class("aci-key"),
             w.Dropdown(
-                options=[("from the environment", "env"), ("from a file", "file")],
+                options=[("env", "env"), ("file", "file")],
                 value=kind if kind in {"env", "file"} else "env",
                 tooltip="where the secret's value is",
             ).add_class("aci-kind"),

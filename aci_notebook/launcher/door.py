@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ..display.numbers import size
@@ -155,7 +156,7 @@ class Door:
 def _variable(name: str, value: Any) -> Variable | None:
     """What the chooser says about a variable; None for what nobody ships (modules, functions of IPython)."""
     kind = type(value)
-    if kind.__name__ in {"module", "Launcher", "Run"} or (kind.__module__ or "").startswith("IPython"):
+    if isinstance(value, ModuleType) or kind.__name__ in {"Launcher", "Run"} or (kind.__module__ or "").startswith("IPython"):
         return None
     type_name = kind.__name__ if kind.__module__ in {"builtins", "__main__"} else f"{kind.__module__.split('.')[0]}.{kind.__name__}"
     return Variable(name, type_name, _bytes_of(value))

@@ -123,7 +123,7 @@ class Launcher:
         right = w.VBox([w.Label("Program"), self.code, self.side, self.facts]).add_class("aci-right")
         buttons = w.HBox([self.run_button, self.detach_button, self.dry_button, self.cancel_button, self.waiting]).add_class("aci-buttons")
         form = w.HBox([fields, right]).add_class("aci-form")
-        shown = w.VBox([self.spoken, self.header, self.results, self.log.widget]).add_class("aci-shown")
+        shown = w.VBox([self.spoken, self.header, self.log.widget, self.results]).add_class("aci-shown")
         style = w.HTML(to_html(style_sheet(guide.css()))).add_class("aci-style")
         return w.VBox([style, form, buttons, self.message, shown, self.panel.widget]).add_class("aci-launcher")
 
@@ -208,6 +208,7 @@ class Launcher:
                 self._lock_run(False)
                 raise
             self.say(f"{run.name} runs in the background; the list below follows it" if detached else "")
+            self.panel.choose(run.run_id)
             if detached:
                 run.add_done_callback(self.bring_home)
             else:

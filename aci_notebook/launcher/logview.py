@@ -28,7 +28,7 @@ class LogView:
     def __init__(self) -> None:
         self._blocks = w.VBox([]).add_class("aci-log-blocks")
         self._note = w.HTML().add_class("aci-log-note")
-        pane = w.Box([self._blocks]).add_class("aci-log")
+        pane = w.Box([self._blocks]).add_class("aci-log").add_class("aci-run")
         self.widget = w.VBox([self._note, pane]).add_class("aci-log-view")
         self.clear()
 

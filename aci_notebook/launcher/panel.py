@@ -36,9 +36,10 @@ class Panel:
         self._door = door
         self._form = form
         self._over = threading.Event()
+        self._turn = threading.Lock()
         self._records: dict[str, RunRecord] = {}
         self._log_of: tuple[Path, int] | None = None
-        self.list = w.Select(options=(), rows=6, tooltip="runs, newest first").add_class("aci-runs")
+        self.list = w.Select(options=(), rows=3, tooltip="runs, newest first").add_class("aci-runs")
         self.list.observe(lambda _: self._enable(), names="value")
         self.buttons = {name: w.Button(description=name, tooltip=tip, disabled=True) for name, tip in _BUTTONS.items()}
         for name, button in self.buttons.items():
@@ -70,6 +71,10 @@ class Panel:
 
     def refresh(self) -> None:
         """The list as the history is now; the choice stays."""
+        with self._turn:
+            self._refresh()
+
+    def _refresh(self) -> None:
         records = self._door.house().store.records(limit=RUNS_SHOWN)
         now = datetime.now(UTC)
         self._records = {record.run_id: record for record in records}
@@ -79,7 +84,14 @@ class Panel:
             with self.list.hold_sync():
                 self.list.options = options
                 self.list.value = chosen if chosen in self._records else next(iter(self._records), None)
+                self.list.rows = min(8, max(3, len(options)))
         self._enable()
+
+    def choose(self, run_id: str) -> None:
+        """That run is the chosen one from now on."""
+        self.refresh()
+        if run_id in self._records:
+            self.list.value = run_id
 
     def _mine(self, record: RunRecord) -> Run | None:
         return self._door.house().runs.get(record.run_id)
