@@ -26,11 +26,14 @@ from typing import Any
 
 from .errors import OptionError, ServiceError
 from .record import RunRecord
-from .retail import METERS, RETAIL_URL, ask, per_hour
 from .spec import RunSpec
 
+RETAIL_URL = "https://prices.azure.com/api/retail/prices"
+METERS = ("cpu", "memory", "spot_cpu", "spot_memory", "windows")
 LINGER_S = 600.0  # the runner's, payload.LINGER_S; a test holds them together
 
+_UNIT = re.compile(r"(?P<count>\d+(?:\.\d+)?)\s*(?:GB\s*)?(?P<time>Second|Minute|Hour|Day)s?", re.IGNORECASE)
+_HOURS = {"second": 1 / 3600, "minute": 1 / 60, "hour": 1.0, "day": 24.0}
 _NOT_OVER = frozenset({"cancelled", "unreachable", "start_timeout", "error", "auth", "pull_failed", "capacity"})
 
 
@@ -170,6 +173,8 @@ class PriceBook:
         name = _normal(location)
         if not re.fullmatch(r"[a-z0-9]{2,40}", name):
             raise OptionError("location", location, "is the name of an Azure region", "for example westeurope")
+        from .retail import ask  # brings http along, which estimates do not need
+
         rows = ask(name, url=self.url, timeout_s=self.timeout_s)
         found = _prices(rows).get(name)
         if found is None:
@@ -329,3 +334,12 @@ def _rows_of(price: Price) -> list[dict[str, Any]]:
         for meter, usd in zip(METERS, hourly, strict=True)
         if usd is not None
     ]
+
+
+def per_hour(usd: float, unit: str) -> float | None:
+    """USD by the hour (and by the GB, where the unit says so) of a price by `1 Hour`, `100 Seconds`, `1 GB Hour`; None: unknown unit."""
+    said = _UNIT.fullmatch(unit.strip())
+    hours = _HOURS.get(said["time"].lower()) if said else None
+    if said is None or hours is None or not math.isfinite(usd) or usd < 0 or float(said["count"]) <= 0:
+        return None
+    return usd / (float(said["count"]) * hours)

@@ -8,8 +8,6 @@ used. Answers come in pages with a link to the next; a link to another host is r
 from __future__ import annotations
 
 import json
-import math
-import re
 import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -20,31 +18,19 @@ from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import ProxyHandler, Request, build_opener
 
 from .errors import ServiceError
+from .pricing import RETAIL_URL, per_hour
 
-RETAIL_URL = "https://prices.azure.com/api/retail/prices"
-METERS = ("cpu", "memory", "spot_cpu", "spot_memory", "windows")
 MAX_ANSWER_BYTES = 5_000_000
 MAX_PAGES = 20
 
 _SERVICE = _PRODUCT = "Container Instances"
 _SKUS = {"Standard": "", "Standard Spot": "spot_"}
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_UNIT = re.compile(r"(?P<count>\d+(?:\.\d+)?)\s*(?:GB\s*)?(?P<time>Second|Minute|Hour|Day)s?", re.IGNORECASE)
-_HOURS = {"second": 1 / 3600, "minute": 1 / 60, "hour": 1.0, "day": 24.0}
 
 
 def ask(location: str, *, url: str = RETAIL_URL, timeout_s: float = 10.0) -> list[dict[str, Any]]:
-    """Rows of location, meter (one of METERS), usd, unit, as_of, source; none for an unknown region. Raises ServiceError."""
+    """Rows of location, meter (one of pricing.METERS), usd, unit, as_of, source; none for an unknown region. Raises ServiceError."""
     return _rows(_items(url, location, timeout_s), location)
-
-
-def per_hour(usd: float, unit: str) -> float | None:
-    """USD by the hour (and by the GB, where the unit says so) of a price by `1 Hour`, `100 Seconds`, `1 GB Hour`; None: unknown unit."""
-    said = _UNIT.fullmatch(unit.strip())
-    hours = _HOURS.get(said["time"].lower()) if said else None
-    if said is None or hours is None or not math.isfinite(usd) or usd < 0 or float(said["count"]) <= 0:
-        return None
-    return usd / (float(said["count"]) * hours)
 
 
 def _rows(items: Iterable[Mapping[str, Any]], location: str) -> list[dict[str, Any]]:

@@ -18,9 +18,8 @@ import pytest
 from aci_notebook import events as ev
 from aci_notebook import payload
 from aci_notebook.errors import OptionError, ServiceError
-from aci_notebook.pricing import LINGER_S, Estimate, Price, PriceBook, advice, billed_gb, billed_s, estimate, timeout_for_cost
+from aci_notebook.pricing import LINGER_S, Estimate, Price, PriceBook, advice, billed_gb, billed_s, estimate, per_hour, timeout_for_cost
 from aci_notebook.record import RunRecord, fold
-from aci_notebook.retail import per_hour
 from aci_notebook.spec import RunSpec
 
 START = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
