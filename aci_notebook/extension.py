@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .completion import AciMatcher
 from .magics import AciMagics, bodyless
 
 if TYPE_CHECKING:
@@ -19,7 +20,30 @@ def load(shell: InteractiveShell) -> None:
     magics = AciMagics(shell)
     shell.register_magics(magics)
     shell.input_transformers_cleanup.append(bodyless)
+    completer: Any = shell.Completer
+    completer.custom_matchers.append(AciMatcher(magics))
     _loaded[id(shell)] = magics
+    _tell_what_was_left()
+
+
+def _tell_what_was_left() -> None:
+    """One line if something still ran when last seen, else nothing; reads the history alone, and only where there is one."""
+    from .settings import home
+
+    folder = home()
+    if not (folder / "history.sqlite").exists():
+        return
+    from .history import HistoryStore
+    from .presence import Presence
+    from .sweep import word_at_load
+
+    store = HistoryStore(folder)
+    try:
+        word = word_at_load(store, Presence(folder))
+    finally:
+        store.close()
+    if word:
+        print(word)  # noqa: T201  # the one line that %load_ext may say
 
 
 def unload(shell: InteractiveShell) -> None:
@@ -32,5 +56,7 @@ def unload(shell: InteractiveShell) -> None:
     shell.magics_manager.registry.pop(type(magics).__name__, None)
     configurables: Any = shell.configurables
     configurables.remove(magics)
+    completer: Any = shell.Completer
+    completer.custom_matchers[:] = [item for item in completer.custom_matchers if not isinstance(item, AciMatcher)]
     if bodyless in shell.input_transformers_cleanup:
         shell.input_transformers_cleanup.remove(bodyless)

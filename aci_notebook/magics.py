@@ -15,31 +15,49 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 from traitlets import Any as AnyTrait
-from traitlets import Unicode
+from traitlets import validate
 
 from . import line as text
 from .errors import OptionError, did_you_mean
 from .fields import BY_NAME
-from .settings import Settings
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from .runs import Run
     from .session import Session
+    from .settings import Settings
     from .spec import Input
+
+
+TRAITS = (
+    "image", "cpu", "memory_gb", "timeout_s", "start_timeout_s", "keep", "spot", "location", "resource_group", "on", "profile",
+)  # fmt: skip
 
 
 @magics_class
 class AciMagics(Magics):
     """The magics of aci_notebook. `%config AciMagics` sets defaults for this kernel."""
 
-    image = Unicode("", help="default image").tag(config=True)
+    image = AnyTrait(None, allow_none=True, help="default image").tag(config=True)
     cpu = AnyTrait(None, allow_none=True, help="default CPU cores").tag(config=True)
     memory_gb = AnyTrait(None, allow_none=True, help="default memory in GB").tag(config=True)
-    on = Unicode("", help="where cells run: azure, local or a profile").tag(config=True)
-    profile = Unicode("", help="profile of the settings").tag(config=True)
-    location = Unicode("", help="default Azure region").tag(config=True)
+    timeout_s = AnyTrait(None, allow_none=True, help="default --timeout").tag(config=True)
+    start_timeout_s = AnyTrait(None, allow_none=True, help="default --start-timeout").tag(config=True)
+    keep = AnyTrait(None, allow_none=True, help="default --keep").tag(config=True)
+    spot = AnyTrait(None, allow_none=True, help="default --spot").tag(config=True)
+    location = AnyTrait(None, allow_none=True, help="default Azure region").tag(config=True)
+    resource_group = AnyTrait(None, allow_none=True, help="resource group").tag(config=True)
+    on = AnyTrait(None, allow_none=True, help="where cells run: azure, local or a profile").tag(config=True)
+    profile = AnyTrait(None, allow_none=True, help="profile of the settings").tag(config=True)
+
+    @validate(*TRAITS)
+    def _check(self, proposal: Any) -> Any:
+        """The value as the option of the same name takes it; empty means not set."""
+        value, name = proposal["value"], proposal["trait"].name
+        if value is None or value == "":
+            return None
+        return BY_NAME[name].parse(value, f"%config AciMagics.{name} =")
 
     @no_var_expand
     @line_cell_magic
@@ -50,6 +68,8 @@ class AciMagics(Magics):
 
             return Verbs(self).dispatch(line)
         return self.run_cell(line, cell)
+
+    aci.__doc__ = f"{aci.__doc__}\n\n{text.help_text()}"  # what %%aci? shows
 
     # -- %%aci ----------------------------------------------------------------------------------------------------
 
@@ -71,9 +91,10 @@ class AciMagics(Magics):
 
     def settings(self) -> Settings:
         """The settings with this kernel's `%config` on top."""
-        names = ("image", "cpu", "memory_gb", "on", "location")
-        own = {name: getattr(self, name) for name in names if getattr(self, name) not in ("", None)}
-        return Settings(session=own, profile=self.profile or None)
+        from .settings import Settings
+
+        own = {name: getattr(self, name) for name in TRAITS if name != "profile" and getattr(self, name) is not None}
+        return Settings(session=own, profile=self.profile)
 
     def session(self, on: str | None = None) -> Session:
         from .session import connect
@@ -129,11 +150,6 @@ def check_python(cell: str) -> None:
         if source.lstrip().startswith(("%", "!")):
             hint += "\nIPython's % and ! lines do not travel; use --pip for packages, --lang bash for shell commands"
         raise OptionError("%%aci", None, f"line {error.lineno} of the cell: {error.msg}", hint) from None
-
-
-def default_names() -> tuple[str, ...]:
-    """Every option's Python name, for completion."""
-    return tuple(BY_NAME)
 
 
 def bodyless(lines: list[str]) -> list[str]:

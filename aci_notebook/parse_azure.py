@@ -6,7 +6,6 @@ As in `parse`: (value, option) -> the checked value, or OptionError. What a valu
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
@@ -161,10 +160,9 @@ def parse_subnet(value: Any, option: str) -> str:
 
 def parse_subscription(value: Any, option: str) -> str:
     text = str(value).strip()
-    try:
-        return str(uuid.UUID(text))
-    except ValueError:
-        raise OptionError(option, value, "is a subscription's id", "az account show --query id --output tsv") from None
+    if not re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", text.lower()):
+        raise OptionError(option, value, "is a subscription's id", "az account show --query id --output tsv")
+    return text.lower()
 
 
 def parse_usd(value: Any, option: str) -> float:

@@ -6,11 +6,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from .. import line as text
-from ..display.live import CellView
 from ..errors import OptionError
 from ..events import TextReceived
 from ..line import Parsed
-from ..watch import estimator, watch
 from .verb import Desk, say
 
 if TYPE_CHECKING:
@@ -78,6 +76,9 @@ def _follow(desk: Desk, record: RunRecord, tail: int | None, stamped: bool) -> N
     if followed is None:
         logs(desk, Parsed({"tail": tail} if tail is not None else {}, (record.run_id,), (), False))
         return
+    from ..display.live import CellView
+    from ..watch import watch
+
     view = CellView(followed.record, quiet=True, timestamps=stamped, tail=tail, lines_max=1_000_000)
     watch(followed, view, onlooker=True)
 
@@ -114,6 +115,10 @@ def _stamped(session: Session, record: RunRecord) -> str:
 
 
 def attach(desk: Desk, given: Parsed) -> None:
+    from ..display.live import CellView
+    from ..launch import bring_home
+    from ..watch import estimator, watch
+
     record = desk.record_of(given.rest)
     session = desk.session_of(record)
     followed = _run_of(desk, record)
@@ -127,8 +132,6 @@ def attach(desk: Desk, given: Parsed) -> None:
         return
     view = CellView(followed.record, estimate=estimate)
     watch(followed, view)
-    from ..launch import bring_home
-
     bring_home(desk.magics, followed, view)
 
 
