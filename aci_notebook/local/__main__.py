@@ -11,9 +11,11 @@ from pathlib import Path
 import platformdirs
 
 from .pace import RECORDED, AtOnce
+from .runtimes.engine_client import NoEngine
 from .server import FolderTaken, Settings, serve
 
 EXIT_FOLDER_TAKEN = 3
+EXIT_NO_ENGINE = 4
 DESCRIPTION = """\
 A local Azure Container Instances: answers ARM's requests on loopback and runs container groups on this machine.
 It prints one line with its URL, then serves until it is ended (SIGTERM, Ctrl-C) or has been idle for long enough.
@@ -70,8 +72,6 @@ def parse(arguments: list[str]) -> Settings:
     )
     parser.set_defaults(state_dir=default_state_dir())
     given = parser.parse_args(arguments)
-    if given.runtime == "engine":
-        parser.error("the engine runtime is not here yet: take process or simulated")
     state_dir = given.state_dir.resolve()
     return Settings(
         state_dir=state_dir,
@@ -94,6 +94,9 @@ def main(arguments: list[str] | None = None) -> int:
     except FolderTaken as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_FOLDER_TAKEN
+    except NoEngine as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_NO_ENGINE
     return 0
 
 

@@ -208,7 +208,7 @@ class Deployment:
             self._spawn(self._live(container))
         all_started = all(await asyncio.gather(*self._started.values()))
         if plan.has_address:
-            self.group.address = self._world.runtime.address(plan)
+            self.group.address = self._world.runtime.address(self.place)
         self._finish_operation(failed="" if all_started else "A container could not be started.")
 
     def _is_past_pull(self, container: ContainerPlan) -> bool:
@@ -241,7 +241,7 @@ class Deployment:
             self._step(container.name, PullBegan(self._now(), image))
             await world.pace.pass_stage("pulling", self.group.gate)
             try:
-                await world.runtime.pull(container.image)
+                await world.runtime.pull(self.group.plan, container.image)
             except PullFailed as error:
                 self._step(container.name, PullBroke(self._now(), image, str(error)))
                 await world.clock.sleep(RETRY_S)

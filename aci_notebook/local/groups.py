@@ -113,6 +113,14 @@ class Groups:
             return None
         return operation, self._deployments[key].group
 
+    async def look_up(self, key: GroupKey, body: dict[str, Any]) -> None:
+        """What a PUT has to learn before it can be decided at once; raises what a PUT would, and a registry's refusals."""
+        existing = self._deployments.get(key.folded())
+        if existing is not None:
+            self._check_place(existing.group, body)
+        validate(key.name, body)
+        await self._world.runtime.resolve(plan_group(key.name, body))
+
     def put(self, key: GroupKey, body: dict[str, Any]) -> tuple[Group, bool]:
         """Create, or update in place; the group and whether it is new. `body` is canonical (see `surface.parse`)."""
         existing = self._deployments.get(key.folded())

@@ -46,6 +46,15 @@ VolumePlan = EmptyDir | SecretFiles | AzureFile | GitRepo
 
 
 @dataclass(frozen=True)
+class Registry:
+    """Credentials for a registry."""
+
+    server: str
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True)
 class ContainerPlan:
     """One container. `features` names what was asked for beyond command, environment and volumes."""
 
@@ -80,6 +89,7 @@ class GroupPlan:
     ports: tuple[int, ...]
     has_address: bool
     features: frozenset[str]
+    registries: tuple[Registry, ...] = ()
 
     @property
     def cpu(self) -> float:
@@ -138,6 +148,10 @@ def plan_group(name: str, body: dict[str, Any]) -> GroupPlan:
         ports=tuple(port["port"] for port in address.get("ports", [])),
         has_address="ipAddress" in properties,
         features=frozenset(features),
+        registries=tuple(
+            Registry(given["server"], given.get("username", ""), given.get("password", ""))
+            for given in properties.get("imageRegistryCredentials", [])
+        ),
     )
 
 

@@ -38,6 +38,8 @@ from .limits import Limits
 from .messages import MAX_BODY_BYTES, Request, Response, error_response
 from .pace import Lag, Pace
 from .runtimes.attempt import Watch
+from .runtimes.engine import EngineRuntime
+from .runtimes.engine_client import NoEngine
 from .runtimes.process import ProcessRuntime
 from .runtimes.protocol import Runtime
 from .runtimes.simulated import SimulatedRuntime
@@ -224,8 +226,15 @@ class Server:
             (settings.state_dir / "server.json").unlink(missing_ok=True)
 
     def _make_runtime(self) -> Runtime:
-        """The runtime that was asked for; `auto` takes the best there is (an engine, once one is here, goes first)."""
+        """The runtime that was asked for; `auto` takes an engine if one answers. Raises `NoEngine`."""
         settings = self._settings
+        watch = Watch(settings.state_dir / "presence", settings.idle_timeout_s or ORPHAN_S)
+        if settings.runtime in ("engine", "auto"):
+            try:
+                return EngineRuntime(state_dir=settings.state_dir, storage=settings.storage, watch=watch, environment=os.environ)
+            except NoEngine:
+                if settings.runtime == "engine":
+                    raise
         match settings.runtime:
             case "simulated":
                 return SimulatedRuntime(self._clock)
@@ -234,7 +243,7 @@ class Server:
                     cache=settings.image_cache,
                     layers=settings.state_dir / "layers",
                     storage=settings.storage,
-                    watch=Watch(settings.state_dir / "presence", settings.idle_timeout_s or ORPHAN_S),
+                    watch=watch,
                 )
         raise ValueError(f"there is no runtime '{settings.runtime}'")
 

@@ -37,6 +37,7 @@ class Launch:
     argv: tuple[str, ...]
     environment: dict[str, str] = field(repr=False)
     working_directory: Path
+    grace_s: float = inferred.STOP_GRACE_S  # between SIGTERM and SIGKILL
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Attempt:
             "argv": launch.argv,
             "env": launch.environment,
             "cwd": str(launch.working_directory),
-            "grace_s": inferred.STOP_GRACE_S,
+            "grace_s": launch.grace_s,
             "presence": str(watch.presence),
             "orphan_s": watch.orphan_s,
         }

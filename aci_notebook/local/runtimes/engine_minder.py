@@ -22,12 +22,15 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # isolated mode leaves it out
-
-from engine_wire import Connection, EngineSaid, Frames
-from supervise import write_json
+if __package__:
+    from .engine_wire import Connection, EngineSaid, Frames, Stream
+    from .supervise import write_json
+else:  # run as a file, in isolated mode: its folder is not on the path
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    from engine_wire import Connection, EngineSaid, Frames, Stream  # type: ignore[import-not-found,no-redef]
+    from supervise import write_json  # type: ignore[import-not-found,no-redef]
 
 ENGINE_AWAY_S = 0.5  # between two attempts to reach an engine that is being restarted
 READ_BYTES = 64 * 1024
@@ -57,11 +60,10 @@ class Minder:
             return
         self._started.set()
         self._tell({"started_at": state.get("StartedAt", "")})
-        while True:
-            self._pass_on(stream)
-            if self._wait():
-                break
-            stream = self._attach()
+        self._pass_on(stream)
+        while not self._wait():
+            with contextlib.suppress(EngineSaid, OSError):  # it ended meanwhile, or the engine is away again
+                self._pass_on(self._attach())
         state = self._until_engine_answers()
         write_json(
             self._folder / "ended.json",
@@ -80,7 +82,7 @@ class Minder:
         finally:
             connection.close()
 
-    def _attach(self) -> BinaryIO:
+    def _attach(self) -> Stream:
         return Connection(*self._engine).hijack(f"{self._path}/attach?stream=1&stdout=1&stderr=1")
 
     def _state(self) -> dict[str, Any] | None:
@@ -111,10 +113,10 @@ class Minder:
         return True
 
     @staticmethod
-    def _pass_on(stream: BinaryIO) -> None:
+    def _pass_on(stream: Stream) -> None:
         frames = Frames()
         try:
-            while data := stream.read1(READ_BYTES):  # type: ignore[attr-defined]
+            while data := stream.read(READ_BYTES):
                 output = memoryview(frames.feed(data))
                 while output:
                     output = output[os.write(1, output) :]

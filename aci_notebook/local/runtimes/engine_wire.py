@@ -12,7 +12,7 @@ import http.client
 import json
 import socket
 import ssl
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import urlsplit
 
 CONNECT_S = 10.0
@@ -77,7 +77,7 @@ class Connection(http.client.HTTPConnection):
             raise EngineSaid(response.status, message_of(content))
         return json.loads(content) if content.strip() else None
 
-    def hijack(self, path: str) -> BinaryIO:
+    def hijack(self, path: str) -> Stream:
         """The stream behind a POST; nothing that came with the headers is lost."""
         self.request("POST", path, headers={"Connection": "Upgrade", "Upgrade": "tcp", "Content-Length": "0"})
         response = http.client.HTTPResponse(self.sock, method="POST")
@@ -87,8 +87,19 @@ class Connection(http.client.HTTPConnection):
                 raise EngineSaid(response.status, message_of(response.read()))
         except http.client.HTTPException as error:
             raise ConnectionError(f"the engine broke off: {type(error).__name__}") from error
-        stream: BinaryIO = response.fp
-        return stream
+        return Stream(response)
+
+
+class Stream:
+    """The raw stream that follows a response's headers; keeps the response, which closes it when it goes."""
+
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self._response = response
+
+    def read(self, most: int) -> bytes:
+        """The bytes that are there, at least one; empty at the end."""
+        data: bytes = self._response.fp.read1(most)
+        return data
 
 
 def message_of(content: bytes) -> str:

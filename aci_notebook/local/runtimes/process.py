@@ -44,6 +44,9 @@ class ProcessRuntime:
         self._volumes = Volumes(storage)
         self._watch = watch
 
+    async def resolve(self, plan: GroupPlan) -> None:
+        return
+
     def admit(self, plan: GroupPlan) -> None:
         if plan.os_type != "Linux":
             raise errors.refusal("OsVersionNotSupported", f"The OS version of image '{plan.containers[0].image}' is not supported.")
@@ -78,10 +81,10 @@ class ProcessRuntime:
     def digest_of(self, image: str) -> str:
         return images.digest_of(image)
 
-    def address(self, plan: GroupPlan) -> str:
+    def address(self, place: Place) -> str:
         return "127.0.0.1"
 
-    async def pull(self, image: str) -> None:
+    async def pull(self, plan: GroupPlan, image: str) -> None:
         known = images.recognise(image)
         if known is not None and known.is_python:
             await asyncio.to_thread(self._python.make)

@@ -1,13 +1,12 @@
 """What the groups ask of a runtime: the one seam between ACI's rules and whatever executes a container.
 
 A runtime is told what to do and never decides: restart policies, back-off, states and quotas belong to the groups.
-The order of calls for one group: `admit` (in the PUT, may refuse) → `pull` for each image → `prepare` (once per
-deployment: volumes, network) → `start` for each init container, one after the other, then for all containers →
+The order of calls for one group: `resolve` and `admit` (in the PUT, may refuse) → `pull` for each image → `prepare` (once
+per deployment: volumes, network) → `start` for each init container, one after the other, then for all containers →
 `discard`. A container restarted in place is `start`ed again after its `Handle.wait` returned; volumes stay.
 
-After a hard kill of the server, `adopt` gets the references that `Handle.reference` gave before. An engine runtime
-would make a network (or pod) in `prepare`, one engine container per `start`, its id the reference, and answer `wait`
-from the engine's events; memory limits then surface as exit code 137 with `oom_killed`.
+After a hard kill of the server, `adopt` gets the references that `Handle.reference` gave before. Memory limits, where
+a runtime enforces them, surface as exit code 137 with `oom_killed`.
 """
 
 from __future__ import annotations
@@ -94,17 +93,20 @@ class Runtime(Protocol):
 
     name: str
 
+    async def resolve(self, plan: GroupPlan) -> None:
+        """Ask elsewhere (a registry) what must be known before the group is accepted; refuses images it cannot get."""
+
     def admit(self, plan: GroupPlan) -> None:
-        """Refuse what this runtime cannot honour, images it cannot get included; nothing else happens here."""
+        """Refuse what this runtime cannot honour, as far as this machine knows; nothing else happens here."""
 
     def digest_of(self, image: str) -> str:
         """The image as events name it: by digest."""
 
-    def address(self, plan: GroupPlan) -> str:
+    def address(self, place: Place) -> str:
         """The address of a group with ports that was just deployed."""
 
-    async def pull(self, image: str) -> None:
-        """Get the image ready; raises `PullFailed`."""
+    async def pull(self, plan: GroupPlan, image: str) -> None:
+        """Get an image of the group ready, with the group's credentials; raises `PullFailed`."""
 
     async def prepare(self, place: Place, *, keep_volumes: bool) -> None:
         """Make the volumes (those of an earlier deployment are kept or replaced); raises `MountFailed`."""

@@ -86,6 +86,9 @@ class SimulatedRuntime:
                 return script
         return Script(None, None, None, [[{"exit": 0}]], False, 0, 0, "")
 
+    async def resolve(self, plan: GroupPlan) -> None:
+        return
+
     def admit(self, plan: GroupPlan) -> None:
         for container in (*plan.init_containers, *plan.containers):
             if self._script(plan.name, container).inaccessible:
@@ -94,12 +97,12 @@ class SimulatedRuntime:
     def digest_of(self, image: str) -> str:
         return digest_of(image)
 
-    def address(self, plan: GroupPlan) -> str:
+    def address(self, place: Place) -> str:
         self._addresses += 1
         number = self._addresses % 250 + 1
-        return f"10.0.0.{number}" if "A private address" in plan.features else f"203.0.113.{number}"
+        return f"10.0.0.{number}" if "A private address" in place.plan.features else f"203.0.113.{number}"
 
-    async def pull(self, image: str) -> None:
+    async def pull(self, plan: GroupPlan, image: str) -> None:
         for script in self._scripts:
             if script.image in (None, image) and script.pull_failures > 0:
                 script.pull_failures -= 1
