@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+import socket
+from typing import Any
+from urllib.parse import urlsplit
+
 import websocket
 
 ATTACH_TIMEOUT_S = 4
 
 
+def _connected(uri: str) -> socket.socket:
+    """A socket to the local ACI: given none, the library would go through HTTP_PROXY, whatever it is told (seen with 1.9)."""
+    place = urlsplit(uri)
+    return socket.create_connection((place.hostname, place.port), timeout=ATTACH_TIMEOUT_S)
+
+
 class Attachment:
     """An open attach websocket; satisfies `stage.Attachment`."""
 
-    def __init__(self, socket: websocket.WebSocket) -> None:
-        self._socket = socket
+    def __init__(self, opened: websocket.WebSocket) -> None:
+        self._socket = opened
 
     @classmethod
     def open(cls, uri: str, password: str, *, loopback: bool) -> Attachment | None:
         """Connected, or None where port 19390 is blocked (T26)."""
+        options: dict[str, Any] = {"timeout": ATTACH_TIMEOUT_S, "header": [f"Authorization: {password}"], "suppress_origin": True}
         try:
-            socket = websocket.create_connection(
-                uri,
-                timeout=ATTACH_TIMEOUT_S,
-                header=[f"Authorization: {password}"],
-                suppress_origin=True,
-                http_no_proxy=["*"] if loopback else None,
-            )
-        except (OSError, websocket.WebSocketException):
+            if loopback:
+                options["socket"] = _connected(uri)
+            return cls(websocket.create_connection(uri, **options))
+        except (OSError, ValueError, websocket.WebSocketException):
             return None
-        return cls(socket)
 
     def receive(self, timeout_s: float) -> str | None:
         self._socket.settimeout(max(timeout_s, 0.001))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from azure.core.exceptions import AzureError, ServiceRequestError
+from azure.core.exceptions import AzureError, ClientAuthenticationError, ServiceRequestError
 from azure.mgmt.containerinstance import ContainerInstanceManagementClient
 
 from ..errors import AciError, Transient
@@ -18,6 +19,7 @@ from .models import group_model, group_snapshot
 from .translation import NoLogYet, NotFound, transient, translate, words
 
 AZURE_URL = "https://management.azure.com"
+BLOCKED_FOR_S = 600.0
 
 
 class AciBackend:
@@ -32,6 +34,7 @@ class AciBackend:
         self._current: tuple[Endpoint, ContainerInstanceManagementClient] | None = None
         self._rates = RateHeaders()
         self._sent = SentSignal()
+        self._attach_again_at = 0.0
 
     # -- stage.Backend ----------------------------------------------------------------------------------------
 
@@ -59,6 +62,9 @@ class AciBackend:
         return None if answer is None else answer.content
 
     def attach(self, name: str, container: str) -> Attachment | None:
+        """The websocket; None where it cannot be had. A port that was blocked (T26) is not knocked at again for a while."""
+        if time.monotonic() < self._attach_again_at:
+            return None
         try:
             with self.asking(name) as (place, client):
                 answer = client.containers.attach(place.resource_group, name, container)
@@ -66,7 +72,10 @@ class AciBackend:
             return None  # an extra, never a need: the log call has everything (T26)
         if answer is None or not answer.web_socket_uri:
             return None
-        return Attachment.open(answer.web_socket_uri, answer.password or "", loopback=place.loopback)
+        attached = Attachment.open(answer.web_socket_uri, answer.password or "", loopback=place.loopback)
+        if attached is None:
+            self._attach_again_at = time.monotonic() + BLOCKED_FOR_S
+        return attached
 
     def delete(self, name: str, on_sent: Callable[[], None] | None = None) -> None:
         try:
@@ -117,6 +126,8 @@ class AciBackend:
             self._forget(current)
             raise transient(f"no answer from {current[0].base_url}: {words(error)}", unreachable=True) from error
         except AzureError as error:
+            if isinstance(error, ClientAuthenticationError):
+                self._forget(current)  # the local ACI may have been started anew with another token
             raise translate(error, name, image, current[0]) from error
 
     def _client(self) -> tuple[Endpoint, ContainerInstanceManagementClient]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
+from azure.core.exceptions import AzureError, ClientAuthenticationError, DecodeError, HttpResponseError
 
 from ..errors import AuthError, CapacityError, ImagePullError, NameTaken, QuotaError, ServiceError, SettingsError, Transient
 from .client import Endpoint
@@ -13,6 +13,10 @@ from .client import Endpoint
 
 class NotFound(Exception):
     """404 of the group; stays in this package."""
+
+
+class NoResourceGroup(SettingsError, NotFound):
+    """The whole resource group is missing: for a create the person must make it, for a read the group is simply not there."""
 
 
 class NoLogYet(Exception):
@@ -35,11 +39,13 @@ _CODE_HINTS: Mapping[str, str] = {
     "SubscriptionNotFound": "check the subscription: az account list --output table",
 }
 
+_ANY_HINT = "change what the service's words name, and run the cell again; %aci doctor looks at account, region and quota"
+
 
 def translate(error: AzureError, name: str, image: str, place: Endpoint) -> Exception:
     if isinstance(error, ClientAuthenticationError):
         return _auth_error(error, place)
-    if not isinstance(error, HttpResponseError):
+    if not isinstance(error, HttpResponseError) or isinstance(error, DecodeError):
         return transient(f"the answer of {place.base_url} was cut off: {words(error)}")
     status = error.status_code
     body = error.error
@@ -52,7 +58,7 @@ def translate(error: AzureError, name: str, image: str, place: Endpoint) -> Exce
         return NotFound(message)
     if code == "ResourceGroupNotFound":
         hint = f"az group create --name {place.resource_group} --location REGION"
-        return SettingsError(message, hint=f"make it first: {hint}", **data)
+        return NoResourceGroup(message, hint=f"make it first: {hint}", **data)
     if code in _QUOTA_CODES or "quota" in message.lower():
         hint = "wait for other runs, use fewer --cpu or another --location; %aci ps -a shows what runs; a higher quota is a support request"
         return QuotaError(message, hint=hint, **data)
@@ -70,7 +76,7 @@ def translate(error: AzureError, name: str, image: str, place: Endpoint) -> Exce
         return AuthError(message, hint="the account needs the role Contributor on the resource group", **data)
     if code == "InvalidResourceLocation":
         return NameTaken(message, hint=_CODE_HINTS[code], **data)
-    return ServiceError(f"{message} ({code or status})", hint=_CODE_HINTS.get(code, ""), **data)
+    return ServiceError(f"{message} ({code or status})", hint=_CODE_HINTS.get(code, _ANY_HINT), **data)
 
 
 def _auth_error(error: ClientAuthenticationError, place: Endpoint) -> AuthError:

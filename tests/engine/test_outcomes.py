@@ -142,7 +142,7 @@ def test_a_pull_that_the_registry_refuses_is_not_waited_out() -> None:
     world = World(start_s=1e5)
     snapshot = world.snapshot
 
-    def refused(name: str):  # noqa: ANN202
+    def refused(name: str):
         from dataclasses import replace
 
         from aci_notebook.snapshot import PlatformEvent

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from world import World, frames, play, transient
 
@@ -89,7 +91,7 @@ def test_retry_after_is_obeyed_while_the_websocket_is_open_and_text_goes_on() ->
     played = play(world, listener=lambda record, event: told.append(world.t) if type(event).__name__ == "TextReceived" else None)
     refused = [at for kind, at in world.asked if kind == "logs"][1]
     assert world.count("logs", since=refused + 0.1, until=refused + 39) == 0
-    assert max(b - a for a, b in zip(told, told[1:], strict=False)) < 1.0
+    assert max(b - a for a, b in pairwise(told)) < 1.0
     assert played.text == expected(600)
 
 

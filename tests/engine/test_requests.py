@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from itertools import pairwise
 
 import pytest
 from world import World, frames, play
@@ -43,7 +44,7 @@ def test_a_quiet_run_is_asked_every_5_percent_of_its_age() -> None:
     played = play(world)
     assert played.outcome.succeeded
     times = [at for kind, at in world.asked if kind in {"get", "logs"} and at > 6]
-    for before, after in zip(times, times[1:], strict=False):
+    for before, after in pairwise(times):
         allowed = min(10.0, max(1.0, 0.05 * after))
         assert after - before <= allowed + 0.1
     assert world.most_in_a_minute(since=240.0, until=1_000.0) <= 6
@@ -100,7 +101,7 @@ def test_100_runs_stay_under_12000_reads_an_hour_and_the_foreground_keeps_its_pa
         heapq.heappush(queue, (at + paces[place].interval_s(at), place))
     assert len(reads) < 12_000
     mine = [at for at, place in reads if place == 0]
-    assert max(b - a for a, b in zip(mine[20:], mine[21:], strict=False)) <= FLOWING_S + 1.01
+    assert max(b - a for a, b in pairwise(mine[20:])) <= FLOWING_S + 1.01
     others = [sum(p == place for _, p in reads) for place in range(1, 100)]
     assert min(others) > 0.5 * max(others)
 
