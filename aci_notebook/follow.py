@@ -38,6 +38,7 @@ class Follower:
         self.pace = Pace(stage.born)
         self.ending = Ending(self)
         self._snapshot: GroupSnapshot | None = None
+        self._begun = False
         self._answered = course.adopt
         self._attachment: Attachment | None = None
         self._attach_tried = False
@@ -66,13 +67,15 @@ class Follower:
 
     def see(self, found: GroupSnapshot) -> None:
         """Tells what a snapshot shows that the one before did not."""
-        for event in observe(self._snapshot, found, self.stage.record.phase, self.stage.clock.now()):
+        for event in observe(self._snapshot, found, self.stage.record.phase, self.stage.clock.now(), runner=self.spec.has_runner):
             self.stage.emit(event)
         self._snapshot = found
+        container = found.container()
+        self._begun = self._begun or (container is not None and container.state in {"Running", "Terminated"})
 
     def has_begun(self) -> bool:
         """Whether the container is known to have begun."""
-        return self.teller.framed or self.stage.record.phase in {"installing", "running", "collecting"}
+        return self._begun or self.teller.framed
 
     # -- one look -------------------------------------------------------------------------------------------------
 

@@ -242,6 +242,7 @@ class Run:
 
     def follow(self, events: queue.SimpleQueue[tuple[RunRecord, ev.Event]]) -> Iterator[tuple[RunRecord, ev.Event | None]]:
         """(record, event) as they come, (record, None) about every SLICE_S of silence; ends with the run."""
+        record = self._record
         while True:
             settled = self._settled.is_set()
             try:
@@ -249,8 +250,9 @@ class Run:
             except queue.Empty:
                 if settled:
                     return
-                yield self._record, None
+                yield record, None  # never ahead of the events: what they bring is shown once, in order
             else:
+                record = item[0]
                 yield item
 
     def emit(self, event: ev.Event) -> RunRecord:

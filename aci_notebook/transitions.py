@@ -39,14 +39,17 @@ def later(current: Phase, target: Phase) -> bool:
     return target in FORWARD[current]
 
 
-def observe(before: GroupSnapshot | None, after: GroupSnapshot, phase: Phase, at: datetime) -> list[Event]:
-    """What changed between two answers: phases entered, platform events new or repeated, restarts."""
+def observe(before: GroupSnapshot | None, after: GroupSnapshot, phase: Phase, at: datetime, *, runner: bool = False) -> list[Event]:
+    """What changed between two answers: phases entered, platform events new or repeated, restarts.
+
+    A container that runs our `runner` is starting until the runner says what it does: install, or the program.
+    """
     known = {(event.name, event.message): event.count for event in before.all_events()} if before else {}
     events: list[Event] = [
         PlatformNoted(at, event) for event in after.all_events() if event.count > known.get((event.name, event.message), 0)
     ]
     container = after.container()
-    target = _phase_of(after, container)
+    target = _phase_of(after, container, "starting" if runner else "running")
     if target is not None and later(phase, target):
         events.append(PhaseEntered(at, target, _since(after, container, target) or at, _waiting_reason(container)))
     old = before.container() if before else None
@@ -56,10 +59,10 @@ def observe(before: GroupSnapshot | None, after: GroupSnapshot, phase: Phase, at
     return events
 
 
-def _phase_of(group: GroupSnapshot, container: ContainerSnapshot | None) -> Phase | None:
+def _phase_of(group: GroupSnapshot, container: ContainerSnapshot | None, begun: Phase) -> Phase | None:
     names = {event.name for event in group.all_events()}
     if container is not None and container.state in {"Running", "Terminated"}:
-        return "running"
+        return begun
     if "Started" in names or "Pulled" in names:
         return "starting"
     if "Pulling" in names:
@@ -100,7 +103,7 @@ def verdict_of_frame(values: Mapping[str, str], *, complete: bool) -> Outcome:
     return Outcome(
         kind=kind,
         exit_code=_whole(values.get("exit")),
-        reason=_FRAME_REASONS.get(kind, "") if not signal else f"killed by {signal}",
+        reason=_FRAME_REASONS.get(kind) or (f"killed by {signal}" if signal else ""),
         hint=_HINTS.get(kind, ""),
         signal=signal,
         complete=complete,

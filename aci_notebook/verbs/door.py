@@ -74,6 +74,7 @@ _TABLE = (
     Verb("inspect", groups.inspect, "RUN", "everything known about a run and its container group", (), (0, 1), "run"),
     Verb("history", runs.history, "[filters]", "the runs of this machine, as a DataFrame", _HISTORY),
     Verb("rerun", runs.rerun, "RUN [options]", "run it once more; options go over its own", _RERUN, (0, 1), "run"),
+    Verb("gc", groups.gc, "[--dry-run]", "delete groups of ours whose owner is gone; never an untagged one", (option("dry_run"),)),
     Verb("cost", runs.cost, "[filters]", "what the runs cost, by day", _HISTORY),
     Verb("profile", places.profile, "list | use NAME | save NAME [options]", "profiles of the settings", _SAVE, (0, 2), "profile"),
     Verb("config", places.config, "[--origin]", "the settings, and where each comes from", (_ORIGIN,)),
@@ -97,7 +98,7 @@ class Verbs:
     def dispatch(self, line: str) -> Any:
         """Runs the verb that the line begins with. Raises OptionError with did-you-mean for an unknown one."""
         word, _, rest = line.strip().partition(" ")
-        if not word or word in {"-h", "--help"}:
+        if not word:
             say(overview())
             return None
         if word.startswith("-"):

@@ -17,7 +17,7 @@ def test_a_run_succeeds_and_is_deleted_and_verified() -> None:
     assert played.text == "hello\nworld\n"
     assert played.record.group == "gone"
     assert world.deletes == 1
-    assert [word for word, _ in played.record.phases] == ["queued", "pulling", "running", "ended"]
+    assert [word for word, _ in played.record.phases] == ["queued", "pulling", "starting", "ended"]
 
 
 @pytest.mark.parametrize(
