@@ -7,6 +7,8 @@ any thread, so that the kernel is never kept waiting.
 from __future__ import annotations
 
 import ast
+import symtable
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import ModuleType
@@ -17,7 +19,7 @@ from ..errors import AciError, OptionError
 from ..launch import language, prepared
 from ..magics import check_python
 from ..names import check_names
-from ..parse import items, parse_inputs
+from ..parse import parse_inputs
 from ..preview import estimate_lines, resource, warnings
 from ..session import connect_for
 from ..spec import Input, RunSpec
@@ -107,7 +109,10 @@ class Door:
             return Preview(cell, error="write the program that shall run in the container", option="code")
         try:
             session, given = self._session(values)
-            spec = session.spec(given, language(given, code)[1], inputs=self._sketched(given.pop("inputs", None)))
+            lang, body = language(given, code)
+            if lang == "python":
+                check_python(code)
+            spec = session.spec(given, body, inputs=self._sketched(given.pop("inputs", None)))
             record, plan = session.prepare(spec)
         except AciError as error:
             return Preview(cell, error=str(error), option=getattr(error, "option", ""))
@@ -137,7 +142,6 @@ class Door:
         shipped = parse_inputs(values.get("inputs") or ())
         space = self.magics.ipython.user_ns
         try:
-            check_python(code)
             check_names(code, [name for name, _ in shipped], space)
         except OptionError as error:
             yield str(error)
@@ -164,8 +168,6 @@ def _variable(name: str, value: Any) -> Variable | None:
 
 def _bytes_of(value: Any) -> int | None:
     """About how many bytes: what the object says itself, never a walk through it."""
-    import sys
-
     try:
         if hasattr(value, "memory_usage") and type(value).__module__.startswith("pandas"):
             used = value.memory_usage(index=True)
@@ -178,21 +180,12 @@ def _bytes_of(value: Any) -> int | None:
 
 
 def assigned_names(code: str) -> list[str]:
-    """Names that a program binds at its top level: what -o can bring home."""
+    """Names that a program binds at its top level, in the order in which they stand: what -o can bring home."""
     try:
-        tree = ast.parse(code)
+        symbols = symtable.symtable(code, "<cell>", "exec").get_symbols()
+        stores = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
     except SyntaxError:
         return []
-    found: dict[str, None] = {}
-    for statement in tree.body:
-        for node in ast.walk(statement):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda) and node is not statement:
-                continue
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and not node.id.startswith("_"):
-                found.setdefault(node.id)
-    return list(found)
-
-
-def names_in(text: str) -> list[str]:
-    """The parts of an -i or -o text."""
-    return items(text)
+    bound = {item.get_name() for item in symbols if item.is_assigned() and not (item.is_imported() or item.is_namespace())}
+    places = sorted(((node.lineno, node.col_offset), node.id) for node in stores if node.id in bound and not node.id.startswith("_"))
+    return list(dict.fromkeys(name for _, name in places))

@@ -48,9 +48,9 @@ def guarded(call: Callable[..., Any]) -> Callable[..., Any]:
     """A callback whose errors are shown in the form's message area."""
 
     @functools.wraps(call)
-    def safely(self: Launcher, *args: Any) -> None:
+    def safely(self: Launcher, *args: Any, **options: Any) -> None:
         try:
-            call(self, *args)
+            call(self, *args, **options)
         except (AciError, RunCancelled) as error:
             self.say(str(error), bad=True)
         except Exception as error:  # noqa: BLE001  # a callback's exception would vanish into a log

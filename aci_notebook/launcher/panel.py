@@ -214,7 +214,7 @@ def _line(record: RunRecord, now: datetime, mine: Run | None) -> str:
     place = "LOCAL" if record.target == "local" else record.location
     who = "this kernel" if mine is not None else record.notebook or "another kernel"
     columns = [f"{symbol} {word}", record.name, record.spec.image, took, who]
-    fixed = "".join(_cut(visible(text), width).ljust(width + 1) for text, width in zip(columns, WIDTHS, strict=True))
+    fixed = "".join(_cut(" ".join(visible(text).split()), width).ljust(width + 1) for text, width in zip(columns, WIDTHS, strict=True))
     return " ".join(part for part in (fixed + place, group) if part).replace(" ", "\u00a0")
 
 

@@ -1,0 +1,275 @@
+"""The form, driven through its traits: what it shows while one types, what it starts, and that it never keeps the kernel waiting."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as w
+import pytest
+from conftest import Until
+from test_log_view import shown
+
+from aci_notebook.fields import FIELDS
+from aci_notebook.launcher import busy as room
+from aci_notebook.launcher import guide, launcher
+from aci_notebook.launcher.form import Launcher, open_form
+from aci_notebook.magics import AciMagics
+
+HOSTILE = '<script>alert(1)</script></style><img src=x onerror="alert(1)">\x1b[2J'
+
+
+def every(widget: w.Widget) -> list[w.Widget]:
+    return [widget, *(below for child in getattr(widget, "children", ()) for below in every(child))]
+
+
+def test_there_is_a_control_for_every_field_that_wants_one_and_each_is_labelled(form: Launcher) -> None:
+    assert list(form.controls) == [field.name for field in FIELDS if field.control != "none"]
+    for control in form.controls.values():
+        if hasattr(control, "add"):
+            control.add("A=b")
+    entries = [item for item in every(form.widget) if isinstance(item, w.DOMWidget) and not isinstance(item, w.Box | w.HTML | w.Label)]
+    assert len(entries) > 30
+    for entry in entries:
+        assert getattr(entry, "description", "") or entry.tooltip, entry
+    for name, control in form.controls.items():
+        assert any(control.field.help in (item.tooltip or "") for item in every(control.widget) if hasattr(item, "tooltip")), name
+
+
+def test_a_fresh_form_asks_for_nothing(form: Launcher) -> None:
+    assert form.values() == {}
+    form.code.value = "print(1)"
+    assert form.cell == "%%aci\nprint(1)"
+
+
+def test_what_is_typed_is_seen_in_cell_resource_and_warnings(form: Launcher) -> None:
+    form.code.value = "score = 1"
+    form.controls["cpu"].put(2)
+    form.controls["env"].put({"GREETING": "hello world"})
+    form.controls["outputs"].put("score")
+    form.controls["spot"].put(True)
+    assert form.cell == "%%aci --cpu 2 --env 'GREETING=hello world' --spot --output score\nscore = 1"
+    assert form.cell_view.value == form.cell
+    assert "cpu: 2.0" in form.resource_view.value
+    assert "priority: Spot" in form.resource_view.value
+    assert form.controls["outputs"].chooser.options == (("score", "score"),)
+    form.code.value = "score = ("
+    assert "line 1" in form.facts.value
+
+
+def test_the_text_of_the_table_s_rules_stands_at_the_field(form: Launcher) -> None:
+    form.code.value = "1"
+    form.controls["cpu"].entry.value = 99
+    problem = form.controls["cpu"].problem.value
+    assert "--cpu" in problem
+    assert "99" in problem
+    assert "between 1 and 31" in problem
+    assert "another service" in problem
+    form.controls["cpu"].entry.value = 1
+    assert form.controls["cpu"].problem.value == ""
+    form.controls["image"].put("Python:3.12")
+    assert "write --image python:3.12" in form.controls["image"].problem.value
+
+
+def test_rules_between_fields_are_said_too(form: Launcher) -> None:
+    form.code.value = "1"
+    form.controls["spot"].put(True)
+    form.controls["memory_gb"].put(32)
+    assert "Spot groups have at most" in form.facts.value
+
+
+def test_variables_are_offered_with_type_and_size_and_never_changed(form: Launcher) -> None:
+    import pandas as pd
+
+    form.door.magics.ipython.user_ns.update(frame=pd.DataFrame({"a": range(1000)}), module=sys, _hidden=1)
+    form.note_free()
+    labels = {name: label for label, name in form.controls["inputs"].chooser.options}
+    assert set(labels) == {"frame"}
+    assert "pandas.DataFrame" in labels["frame"]
+    assert "8.1 kB" in labels["frame"]
+    form.controls["inputs"].chooser.value = ("frame",)
+    assert form.values()["inputs"] == "frame"
+    form.controls["inputs"].entry.value = "frame,half=frame.head()"
+    form.controls["inputs"].chooser.value = ()
+    assert form.values()["inputs"] == "half=frame.head()"
+
+
+def test_rows_are_added_and_removed(form: Launcher) -> None:
+    secrets = form.controls["secrets"]
+    secrets.put(["TOKEN", "KEY=file:/a/b"])
+    assert secrets.value() == ["TOKEN", "KEY=file:/a/b"]
+    secrets.rows.children[0].children[-1].click()
+    assert secrets.value() == ["KEY=file:/a/b"]
+
+
+def test_a_run_is_begun_at_once_followed_and_its_variables_are_set(form: Launcher, until: Until) -> None:
+    form.door.magics.ipython.user_ns["factor"] = 21
+    form.code.value = "print('\\x1b[31mred\\x1b[0m')\nanswer = factor * 2\nanswer"
+    form.controls["inputs"].put("factor")
+    form.controls["outputs"].put("answer")
+    began = time.monotonic()
+    form.run_button.click()
+    assert time.monotonic() - began < 0.5, "the kernel was kept waiting"
+    until(lambda: "group deleted" in form.header.value)
+    assert form.door.magics.ipython.user_ns["answer"] == 42
+    assert shown(form.log) == ["red"]
+    assert "aci-ink-1" in form.log._blocks.children[0].value
+    assert "done" in form.spoken.value
+    assert "set in this notebook: answer" in form.message.value
+    assert any("42" in part.value for part in form.results.children)
+    assert not form.run_button.disabled
+    assert form.cancel_button.disabled
+
+
+def test_cancel_deletes_the_group(form: Launcher, until: Until) -> None:
+    form.code.value = "import time\nprint('up', flush=True)\ntime.sleep(60)"
+    form.run_button.click()
+    until(lambda: shown(form.log) == ["up"])
+    assert form.run_button.disabled
+    began = time.monotonic()
+    form.cancel_button.click()
+    assert time.monotonic() - began < 0.5
+    until(lambda: "group deleted" in form.header.value)
+    assert "cancelled" in form.spoken.value
+    run: Any = form.run
+    assert form.door.magics.session("local").backend().get(run.name) is None
+
+
+def test_the_status_text_changes_with_the_state_alone(form: Launcher, until: Until) -> None:
+    heard: list[str] = []
+    headers: list[str] = []
+    form.spoken.observe(lambda change: heard.append(change["new"]), names="value")
+    form.header.observe(lambda change: headers.append(change["new"]), names="value")
+    form.code.value = "import time\nfor n in range(15):\n    print(n, flush=True)\n    time.sleep(0.1)"
+    form.run_button.click()
+    until(lambda: "group deleted" in form.header.value)
+    assert len(heard) == len(set(heard)) <= 7
+    assert len(headers) > len(heard)
+
+
+def test_detached_runs_leave_the_form_free(form: Launcher, until: Until) -> None:
+    form.code.value = "late = 5"
+    form.controls["outputs"].put("late")
+    form.detach_button.click()
+    until(lambda: "set in this notebook: late" in form.message.value)
+    assert form.run is None
+    assert not form.run_button.disabled
+    assert form.door.magics.ipython.user_ns["late"] == 5
+
+
+def test_a_dry_run_shows_the_whole_resource_and_sends_nothing(form: Launcher) -> None:
+    form.door.magics.ipython.user_ns["factor"] = 21
+    form.code.value = "factor"
+    form.controls["inputs"].put("factor")
+    form.dry_button.click()
+    assert "nothing was sent" in form.resource_view.value
+    assert "factor: int" in form.resource_view.value
+    assert form.side.selected_index == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "inputs", "said"),
+    [("", None, "no code"), ("x = (", None, "line 1"), ("1", "nowhere", "nowhere is not defined"), ("1", "a b", "is not a variable name")],
+)
+def test_what_cannot_run_is_said_and_nothing_begins(form: Launcher, code: str, inputs: str | None, said: str) -> None:
+    form.code.value = code
+    form.controls["inputs"].put(inputs)
+    form.run_button.click()
+    assert said in form.message.value
+    assert form.run is None
+    assert not form.run_button.disabled
+
+
+def test_a_bug_in_a_callback_is_shown(form: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(form.door, "prepare", lambda *_: 1 / 0)
+    form.run_button.click()
+    assert "ZeroDivisionError" in form.message.value
+
+
+def test_hostile_text_is_text_everywhere(form: Launcher, until: Until) -> None:
+    form.code.value = f"print({HOSTILE!r})\n{HOSTILE!r}"
+    form.controls["env"].put({"A": HOSTILE})
+    form.controls["name"].put(HOSTILE)
+    form.controls["tags"].put({HOSTILE: HOSTILE})
+    form.say(HOSTILE, bad=True)
+    pages = [item.value for item in every(form.widget) if isinstance(item, w.HTML) and "aci-style" not in item._dom_classes]
+    assert any("&lt;script&gt;" in page for page in pages)
+    form.controls["name"].put(None)
+    form.controls["tags"].put(None)
+    form.run_button.click()
+    until(lambda: "group deleted" in form.header.value)
+    pages += [item.value for item in every(form.widget) if isinstance(item, w.HTML) and "aci-style" not in item._dom_classes]
+    for page in pages:
+        assert "<script" not in page
+        assert "<img" not in page
+        assert "\x1b" not in page
+
+
+def test_a_second_click_made_while_the_first_waited_starts_nothing(form: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Kernel:
+        sent = datetime.now(UTC)
+
+        def get_parent(self) -> dict[str, Any]:
+            return {"header": {"msg_type": "comm_msg", "date": self.sent}}
+
+    monkeypatch.setattr(form.busy._shell, "kernel", Kernel(), raising=False)
+    assert form.busy.heard() is not None
+    assert form.busy.fresh()
+    assert not form.busy.fresh()
+    Kernel.sent = datetime.now(UTC) + timedelta(milliseconds=5)
+    time.sleep(0.01)
+    assert form.busy.fresh()
+
+
+def test_a_cell_that_runs_long_is_said(form: Launcher, until: Until, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "SAID_AFTER_S", 0.05)
+    events = form.door.magics.ipython.events
+    events.trigger("pre_run_cell", None)
+    until(lambda: "a cell is running" in form.waiting.value, 5)
+    events.trigger("post_run_cell", None)
+    assert form.waiting.value == ""
+
+
+def test_a_new_form_retires_the_old_one(magics: AciMagics) -> None:
+    first = open_form(magics)
+    second = open_form(magics)
+    assert first.panel._over.is_set()
+    assert not second.panel._over.is_set()
+    second.close()
+
+
+def test_the_last_cell_is_kept_for_a_new_cell(form: Launcher) -> None:
+    form.code.value = "print('kept')"
+    assert guide.last() == "%%aci\nprint('kept')"
+
+
+def test_without_widgets_the_guide_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert launcher() is None
+    said = capsys.readouterr().out
+    assert "%%aci --cpu 2" in said
+    assert all(field.option in said for field in FIELDS if field.control != "none")
+
+
+def test_without_ipywidgets_installed_the_guide_is_printed(home: Path) -> None:
+    code = (
+        "import sys; sys.modules['ipywidgets'] = None\n"
+        "import aci_notebook.display.frontend as room; room.front_end = lambda: 'html'\n"
+        "from IPython.core.interactiveshell import InteractiveShell; InteractiveShell.instance()\n"
+        "import aci_notebook; assert aci_notebook.launcher() is None"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"ACI_NOTEBOOK_HOME": str(home)}, check=False)
+    assert "%%aci --cpu 2" in done.stdout, done.stderr
+
+
+def test_the_names_of_the_package_stay_functions() -> None:
+    import aci_notebook
+    import aci_notebook.history
+    import aci_notebook.launcher
+
+    assert callable(aci_notebook.history)
+    assert callable(aci_notebook.launcher)
+    assert not isinstance(aci_notebook.launcher, type(sys))

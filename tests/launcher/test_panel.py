@@ -1,0 +1,150 @@
+"""The list of runs: what other kernels write is seen, and what can be done with a run is done."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from conftest import Until
+from test_log_view import shown
+
+from aci_notebook.history import HistoryStore
+from aci_notebook.launcher.form import Launcher
+from aci_notebook.presence import Presence
+from aci_notebook.record import RunRecord
+from aci_notebook.spec import RunSpec
+
+OTHER_KERNEL = """
+import aci_notebook as aci
+run = aci.submit("import time\\nfor n in range(200):\\n    print('other', n, flush=True)\\n    time.sleep(0.1)")
+import time
+while b"other 0" not in run.log_bytes(): time.sleep(0.02)
+print(run.run_id, flush=True)
+"""
+
+
+def record(run_id: str, **changes: object) -> RunRecord:
+    made = RunRecord(
+        run_id, f"aci-{run_id}", "local", datetime.now(UTC), RunSpec("alpine", code="print(1)"), kernel="gone", notebook="far.ipynb"
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def lines_of(form: Launcher) -> dict[str, str]:
+    return {run_id: label.replace("\u00a0", " ") for label, run_id in form.panel.list.options}
+
+
+def test_runs_of_other_kernels_appear_and_the_choice_stays(form: Launcher, home: Path, until: Until) -> None:
+    form.panel.start()
+    store = HistoryStore(home)
+    store.save(record("first"))
+    until(lambda: "first" in lines_of(form), 5)
+    form.panel.list.value = "first"
+    store.save(record("second", cancel_reason="no longer wanted"))
+    until(lambda: "second" in lines_of(form), 5)
+    assert form.panel.list.value == "first"
+    assert "far.ipynb" in lines_of(form)["first"]
+    assert "■ cancelling" in lines_of(form)["second"]
+    store.close()
+
+
+def test_hostile_names_are_one_harmless_line(form: Launcher, home: Path) -> None:
+    store = HistoryStore(home)
+    store.save(record("hostile", name="a\x1b[2J\n</select>", notebook="\u202egpj.exe"))
+    store.close()
+    form.panel.refresh()
+    line = lines_of(form)["hostile"]
+    assert not {"\x1b", "\n", "\u202e"} & set(line)
+
+
+def test_buttons_follow_what_can_be_done(form: Launcher, home: Path) -> None:
+    store = HistoryStore(home)
+    store.save(record("plain"))
+    store.save(record("image", spec=RunSpec("hello-world"), group="kept"))
+    store.close()
+    form.panel.choose("plain")
+    able = {name for name, button in form.panel.buttons.items() if not button.disabled}
+    assert able == {"Attach", "Log", "Cancel", "Rerun"}
+    form.panel.choose("image")
+    able = {name for name, button in form.panel.buttons.items() if not button.disabled}
+    assert able == {"Attach", "Log", "Cancel", "Delete"}
+
+
+def test_rerun_puts_a_run_into_the_form_and_begins_it(form: Launcher, until: Until) -> None:
+    form.code.value = "print('again')"
+    form.controls["memory_gb"].put(2)
+    form.run_button.click()
+    until(lambda: "group deleted" in form.header.value)
+    first = form.run
+    assert first is not None
+    form.code.value = "something else"
+    form.controls["memory_gb"].put(None)
+    form.panel.choose(first.run_id)
+    form.panel.buttons["Rerun"].click()
+    until(lambda: form.run is not first)
+    until(lambda: "group deleted" in form.header.value and first.run_id not in form.header.value)
+    assert form.cell.endswith(" --memory 2\nprint('again')")
+    assert shown(form.log) == ["again"]
+
+
+def test_rerun_asks_for_what_the_history_does_not_keep(form: Launcher, home: Path) -> None:
+    store = HistoryStore(home)
+    store.save(record("hidden", spec=RunSpec("alpine", code="1", env={"PASSWORDLESS": "value"})))
+    store.close()
+    form.panel.choose("hidden")
+    form.panel.buttons["Rerun"].click()
+    assert "PASSWORDLESS" in form.message.value
+    assert form.run is None
+
+
+def test_the_log_of_a_run_is_its_file_and_is_followed(form: Launcher, home: Path, until: Until, tmp_path: Path) -> None:
+    path = tmp_path / "far.log"
+    path.write_bytes(b"one\n")
+    store = HistoryStore(home)
+    store.save(record("far", log_path=str(path)))
+    store.close()
+    form.panel.choose("far")
+    form.panel.buttons["Log"].click()
+    assert shown(form.log) == ["one"]
+    with path.open("ab") as file:
+        file.write(b"two\n")
+    until(lambda: shown(form.log) == ["one", "two"], 5)
+
+
+def test_a_run_of_a_living_kernel_is_looked_at_and_not_taken(form: Launcher, home: Path, tmp_path: Path) -> None:
+    other = Presence(home)
+    other.hold()
+    path = tmp_path / "alive.log"
+    path.write_bytes(b"theirs\n")
+    store = HistoryStore(home)
+    store.save(record("alive", kernel=other.id, log_path=str(path)))
+    store.close()
+    try:
+        form.panel.choose("alive")
+        form.panel.buttons["Attach"].click()
+        assert shown(form.log) == ["theirs"]
+        assert "another kernel" in form.message.value
+        assert form.run is None
+    finally:
+        other.release()
+
+
+@pytest.mark.parametrize("button", ["Attach", "Cancel"])
+def test_a_run_whose_kernel_is_gone_is_adopted_or_ended(form: Launcher, home: Path, until: Until, button: str) -> None:
+    done = subprocess.run([sys.executable, "-c", OTHER_KERNEL], capture_output=True, text=True, check=True, timeout=60)
+    run_id = done.stdout.strip()
+    form.panel.choose(run_id)
+    name = form.panel._records[run_id].name
+    form.panel.buttons[button].click()
+    if button == "Attach":
+        until(lambda: len(shown(form.log)) > 3)
+        assert shown(form.log)[:2] == ["other 0", "other 1"]
+        form.cancel_button.click()
+        until(lambda: "group deleted" in form.header.value)
+    else:
+        until(lambda: f"container group {name} is gone" in form.message.value)
+    assert form.door.magics.session("local").backend().get(name) is None
