@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import AciError
-from .line import split
-from .table import FIELDS, Field
 
 if TYPE_CHECKING:
     from IPython.core.completer import CompletionContext, SimpleMatcherResult
 
     from .magics import AciMagics
+    from .table import Field
 
 LIMIT = 20
 _LINE = re.compile(r"^\s*(?:[A-Za-z_]\w*\s*=\s*)?(%%?aci)(?=\s|$)(.*)$", re.DOTALL)
@@ -52,6 +51,9 @@ class AciMatcher:
 
     def candidates(self, text: str, first: str, line: int) -> tuple[str, str, list[str]] | None:
         """(fragment, kind, words) for the text before the cursor; None where the line is not ours."""
+        from .line import split
+        from .table import FIELDS
+
         directive = _DIRECTIVE.match(text)
         if directive and line > 0 and first.lstrip().startswith("%%aci"):
             return directive.group(1), "option", sorted(f"{item.option.lstrip('-')}: " for item in FIELDS)
@@ -71,6 +73,8 @@ class AciMatcher:
 
     def _of(self, words: list[str], word: str, fragment: str, *, cell: bool) -> tuple[str, list[str]]:
         """(kind, words) for a fragment at the end of `word`, after whole `words`."""
+        from .table import FIELDS
+
         fields, completes = FIELDS, ""
         if not cell:
             from .verbs import VERBS

@@ -15,10 +15,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from .peek import NOT_SETTLED
 from .rows import COLUMNS
 
 BUSY_S = 2.0
-NOT_SETTLED = "outcome IS NULL OR group_state IN ('asked', 'alive', 'deleting', 'unverified')"
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (

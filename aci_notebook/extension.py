@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from .completion import AciMatcher
 from .magics import AciMagics, bodyless
+from .peek import anything_left
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -27,11 +28,11 @@ def load(shell: InteractiveShell) -> None:
 
 
 def _tell_what_was_left() -> None:
-    """One line if something still ran when last seen, else nothing; reads the history alone, and only where there is one."""
+    """One line if something still ran when last seen, else nothing; reads the history alone."""
     from .settings import home
 
     folder = home()
-    if not (folder / "history.sqlite").exists():
+    if not anything_left(folder / "history.sqlite"):
         return
     from .history import HistoryStore
     from .presence import Presence

@@ -17,9 +17,7 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_exp
 from traitlets import Any as AnyTrait
 from traitlets import validate
 
-from . import line as text
 from .errors import OptionError, did_you_mean
-from .fields import BY_NAME
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -33,6 +31,13 @@ if TYPE_CHECKING:
 TRAITS = (
     "image", "cpu", "memory_gb", "timeout_s", "start_timeout_s", "keep", "spot", "location", "resource_group", "on", "profile",
 )  # fmt: skip
+
+
+def _page() -> str:
+    """The documentation of `%%aci`: what it does, and the table of options."""
+    from .line import help_text
+
+    return f"Runs a cell in a container group (%%aci), or a verb (%aci).\n\n{help_text()}"
 
 
 @magics_class
@@ -57,6 +62,8 @@ class AciMagics(Magics):
         value, name = proposal["value"], proposal["trait"].name
         if value is None or value == "":
             return None
+        from .table import BY_NAME
+
         return BY_NAME[name].parse(value, f"%config AciMagics.{name} =")
 
     @no_var_expand
@@ -69,12 +76,12 @@ class AciMagics(Magics):
             return Verbs(self).dispatch(line)
         return self.run_cell(line, cell)
 
-    aci.__doc__ = f"{aci.__doc__}\n\n{text.help_text()}"  # what %%aci? shows
-
     # -- %%aci ----------------------------------------------------------------------------------------------------
 
     def run_cell(self, line: str, cell: str) -> Run | None:
         """Runs the cell; returns the Run of a detached one, None otherwise. Raises what the run ended with."""
+        from . import line as text
+
         parsed = text.parse(line, self.evaluate)
         if parsed.wants_help:
             print(text.help_text())  # noqa: T201  # the person asked for it
@@ -138,6 +145,10 @@ class AciMagics(Magics):
     def bind(self, names: Mapping[str, Any]) -> None:
         """Sets variables of the notebook."""
         self.ipython.user_ns.update(names)
+
+
+_magic: Any = AciMagics.aci
+_magic.getdoc = _page  # what %%aci? shows; IPython asks for it, it is not made at load
 
 
 def check_python(cell: str) -> None:
