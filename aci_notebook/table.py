@@ -69,7 +69,7 @@ FIELDS: tuple[Field, ...] = (
           repeat=True, of="source"),
     Field("volumes", ("-v", "--volume"), a.parse_volumes,
           "mounts azurefile://ACCOUNT/SHARE?key=env:NAME, git+https://…@REF, empty:, or ./file-or-folder (shipped, small, read-only)",
-          "container", "SRC:DST[:ro]", repeat=True),
+          "container", "SRC:DST[:ro]", repeat=True, control="rows"),
     Field("registries", ("--registry",), a.parse_registries, "private registry, with user and the place of the password", "container",
           "SERVER[=USER:env:NAME]", repeat=True),
     Field("identities", ("--identity",), a.parse_identities, "managed identity of the container group", "container", "system|ID",

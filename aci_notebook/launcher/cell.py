@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..errors import OptionError
 from ..fields import BY_NAME, FIELDS, Field
 from ..spec import RunSpec
 
@@ -60,14 +61,23 @@ def _special(char: str) -> str:
 
 
 def values_of(spec: RunSpec) -> dict[str, Any]:
-    """The field values that ask for this spec again, defaults left out. Values of secrets and inputs are not among them."""
+    """The field values that ask for this spec again, defaults left out. Values of secrets and inputs are not among them.
+
+    Raises OptionError for what cannot be written down again.
+    """
     given: dict[str, Any] = {
         "secrets": [f"{secret.name}={secret.source}" for secret in spec.secrets],
         "inputs": [item.name for item in spec.inputs],
         "outputs": [*spec.outputs, *spec.output_paths],
     }
     for field in FIELDS:
-        if field.of == "spec" and field.control != "none" and field.name not in given:
+        if field.of == "spec" and field.name not in given:
             value = getattr(spec, field.name, None)
             given[field.name] = list(value) if isinstance(value, tuple) else dict(value) if isinstance(value, Mapping) else value
-    return {name: value for name, value in given.items() if value not in (None, [], {}, "") and value != BY_NAME[name].default}
+    if spec.implied:
+        given.pop("image", None)  # the default image again, and with it the packages of the cell's imports
+    found = {name: value for name, value in given.items() if value not in (None, [], {}, "") and value != BY_NAME[name].default}
+    for name, value in found.items():
+        if isinstance(value, list) and not all(isinstance(part, str) for part in value):
+            raise OptionError(BY_NAME[name].option, None, "cannot be put into the form again", "%aci rerun RUN runs it again as it was")
+    return found

@@ -14,7 +14,8 @@ import ipywidgets as w
 
 from ..display.html import el, to_html, visible
 from ..errors import OptionError
-from ..fields import Field, check
+from ..fields import FIELDS, Field, check
+from ..line import parse
 
 Changed = Callable[[], None]
 
@@ -67,8 +68,7 @@ class Control:
 
     def say(self, problem: str) -> None:
         """Shows what is wrong, or nothing."""
-        lines = [text for text in visible(problem).split("\n") if text]
-        markup = to_html(*[el("div", {}, line) for line in lines])
+        markup = _lines(problem)
         if self.problem.value != markup:
             self.problem.value = markup
 
@@ -291,6 +291,45 @@ class NamesControl(Control):
             self.chooser.rows = max(2, min(5, len(offered)))
         self.chooser.layout.display = "" if offered else "none"
         self.chooser.observe(self._chosen, names="value")
+
+
+class OthersControl:
+    """Every option that has no control, as one writes it in a line: `--retries 2 --registry …`."""
+
+    def __init__(self, changed: Changed, evaluate: Callable[[str], Any]) -> None:
+        self._changed = changed
+        self._evaluate = evaluate
+        self._table = tuple(field for field in FIELDS if field.control == "none" and field.of != "call")
+        known = " ".join(field.option for field in self._table)
+        self.entry = w.Text(description="others", placeholder="--retries 2 …", tooltip=f"options without a field of their own: {known}")
+        self.problem = w.HTML().add_class("aci-problem")
+        self.entry.observe(self.touched, names="value")
+        self.widget = w.VBox([self.entry, self.problem]).add_class("aci-field")
+
+    def touched(self, _change: Any = None) -> None:
+        self.check()
+        self._changed()
+
+    def values(self) -> dict[str, Any]:
+        """The options' values as the line gives them. Raises OptionError."""
+        return dict(parse(self.entry.value, self._evaluate, self._table).values)
+
+    def put(self, text: str) -> None:
+        self.entry.value = text
+
+    def check(self) -> bool:
+        """Whether these are options with right values; says beside the text what is not."""
+        try:
+            check(self.values())
+        except OptionError as error:
+            self.problem.value = _lines(str(error))
+            return False
+        self.problem.value = ""
+        return True
+
+
+def _lines(problem: str) -> str:
+    return to_html(*[el("div", {}, line) for line in visible(problem).split("\n") if line])
 
 
 KINDS: Mapping[str, type[Control]] = {

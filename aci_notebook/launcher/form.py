@@ -30,8 +30,8 @@ from ..runs import Run
 from ..watch import estimator
 from . import guide
 from .busy import Busy
-from .cell import values_of
-from .controls import Control, control_of
+from .cell import values_of, words_of
+from .controls import Control, OthersControl, control_of
 from .door import Door, Preview, assigned_names
 from .follow import Follower
 from .logview import LogView
@@ -71,6 +71,7 @@ class Launcher:
         self.busy = Busy(magics.ipython, self.note_wait, self.note_free)
         self.preview = Preview("")
         self.controls = self._made_controls()
+        self.others = OthersControl(self.changed, magics.evaluate)
         self._make_sides()
         self._make_run_area()
         self.panel = Panel(self.door, self)
@@ -116,6 +117,7 @@ class Launcher:
         sections: dict[str, list[w.Widget]] = {}
         for control in self.controls.values():
             sections.setdefault(control.field.group, []).append(control.widget)
+        sections.setdefault("life", []).append(self.others.widget)
         boxes = {group: w.VBox(parts).add_class("aci-section") for group, parts in sections.items()}
         rest = [group for group in boxes if group not in OPEN_GROUPS]
         folded = w.Accordion([boxes[group] for group in rest], titles=[TITLES[group] for group in rest], selected_index=None)
@@ -131,13 +133,13 @@ class Launcher:
 
     def values(self) -> dict[str, Any]:
         """What the controls give, defaults left out."""
-        given = {name: control.value() for name, control in self.controls.items()}
+        given = {**self.others.values(), **{name: control.value() for name, control in self.controls.items()}}
         return {name: value for name, value in given.items() if value is not None}
 
     def checked(self) -> bool:
         """Whether each control's value is right; each says what is not."""
-        wrong = [control for control in self.controls.values() if not control.check()]
-        return not wrong
+        right = [control.check() for control in self.controls.values()]
+        return self.others.check() and all(right)
 
     @property
     def cell(self) -> str:
@@ -183,7 +185,8 @@ class Launcher:
         self._loading = True
         try:
             for name, control in self.controls.items():
-                control.put(values.get(name))
+                control.put(values.pop(name, None))
+            self.others.put(" ".join(words_of(values)))
             self.code.value = record.spec.code or ""
         finally:
             self._loading = False

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aci_notebook import line
+from aci_notebook.errors import OptionError
 from aci_notebook.fields import FIELDS
 from aci_notebook.launcher.cell import cell_text, quoted, values_of, words_of
 from aci_notebook.launcher.door import assigned_names
-from aci_notebook.spec import Input, RunSpec, Secret
+from aci_notebook.spec import Input, RunSpec, Secret, Volume
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=30)
 
@@ -77,6 +78,12 @@ def test_a_spec_can_be_asked_for_again_and_keeps_its_secrets_to_itself() -> None
         "timeout_s": 60.0,
     }
     assert "hidden-value" not in cell_text(values, "1")
+    assert values_of(RunSpec("python:3.11-slim", code="1", retries=2, implied=("numpy==2.0",))) == {"retries": 2}
+
+
+def test_what_cannot_be_written_down_again_is_said() -> None:
+    with pytest.raises(OptionError, match="--volume"):
+        values_of(RunSpec("alpine", code="1", volumes=(Volume("empty", "/data"),)))
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,19 @@ def test_rules_between_fields_are_said_too(form: Launcher) -> None:
     assert "Spot groups have at most" in form.facts.value
 
 
+def test_options_without_a_control_are_written_as_in_a_line(form: Launcher) -> None:
+    form.code.value = "1"
+    form.others.entry.value = "--retries 2"
+    assert form.cell == "%%aci --retries 2\n1"
+    for wrong, said in (("--retries x", "whole number"), ("--retrys 2", "did you mean"), ("--cpu 2", "is not an option")):
+        form.others.entry.value = wrong
+        assert said in form.others.problem.value
+        assert "marked fields" in form.facts.value
+    form.run_button.click()
+    assert "--cpu" in form.message.value
+    assert form.run is None
+
+
 def test_variables_are_offered_with_type_and_size_and_never_changed(form: Launcher) -> None:
     import pandas as pd
 
