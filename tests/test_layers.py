@@ -14,52 +14,73 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "aci_notebook"
-GROUND = {
-    "errors", "spec", "parse", "fields", "payload", "snapshot", "events", "transitions", "frames", "rawlog", "logs", "parcels", "pace", "record",
-}  # fmt: skip
+GROUND = {"errors", "spec", "parse", "parse_pairs", "parse_azure", "table", "fields", "payload", "snapshot", "events", "transitions"}
+GROUND |= {"frames", "rawlog", "logs", "parcels", "pace", "record"}
 ENGINE = GROUND | {"stage", "telling", "ending", "follow", "removal", "lifecycle"}
-HISTORY = {
-    "history",
-    "rows",
-    "frame",
-    "drawings",
-    "presence",
-    "pricing",
-    "retail",
-    "errors",
-    "record",
-    "events",
-    "spec",
-    "fields",
-    "transitions",
-}
-
 MAY: dict[str, set[str]] = {
+    # ground floor
     "errors": set(),
     "snapshot": set(),
     "spec": {"errors"},
     "parse": {"errors", "spec"},
-    "fields": {"errors", "spec", "parse"},
+    "parse_pairs": {"errors", "spec"},
+    "parse_azure": {"errors", "parse", "parse_pairs", "spec"},
+    "table": {"parse", "parse_azure", "parse_pairs"},
+    "fields": {"errors", "spec", "parse", "table"},
     "payload": {"errors", "spec"},
     "events": {"snapshot"},
     "transitions": {"snapshot", "events", "errors"},
     "frames": set(),
     "rawlog": {"frames"},
     "logs": {"frames", "rawlog"},
-    "parcels": {"logs"},
+    "parcels": {"logs", "frames"},
     "pace": set(),
     "record": {"events", "spec", "snapshot", "transitions"},
+    "failures": {"errors", "record", "events"},
+    "again": {"errors", "record", "spec"},
+    # the engine
     "stage": GROUND,
     "telling": GROUND | {"stage"},
-    "ending": GROUND | {"stage"},
+    "ending": GROUND | {"stage", "telling"},
     "follow": GROUND | {"stage", "telling", "ending"},
     "removal": GROUND | {"stage"},
     "lifecycle": ENGINE,
-    "failures": {"errors", "record", "events"},
     "runs": ENGINE | {"failures", "exchange"},
-    "exchange": {"errors", "spec"},
-    "settings": {"errors"},
+    "sweep": {"errors", "events", "payload", "record", "removal", "runs"},
+    "existing": {"errors", "payload", "record", "removal", "runs", "snapshot"},
+    # the history
+    "peek": set(),
+    "rows": {"record", "spec"},
+    "database": {"peek", "rows"},
+    "history": {"database", "errors", "frame", "pricing", "record", "rows"},
+    "frame": {"drawings", "errors", "events", "record", "rows"},
+    "drawings": {"display", "errors", "pictures"},
+    "pictures": {"display"},
+    "presence": set(),
+    "pricing": {"errors", "record", "retail", "spec"},
+    "retail": {"errors", "pricing"},
+    # street door
+    "exchange": {"errors", "spec", "names"},
+    "names": {"errors"},
+    "settings": {"errors", "airflow_connection"},
+    "airflow_connection": {"errors"},
+    "profiles": {"errors", "settings"},
     "localserver": {"errors"},
+    "spec_file": {"errors", "payload", "spec"},
+    "sources": {"errors", "fields", "parse", "settings", "spec", "spec_file"},
+    "session": GROUND
+    | {"aci", "exchange", "existing", "history", "localserver", "presence", "pricing", "runs", "settings", "sources", "sweep"},
+    "doctor": {"aci", "errors", "session", "settings"},
+    # the notebook
+    "line": {"errors", "fields"},
+    "preview": {"payload", "pricing", "spec"},
+    "watch": {"display", "errors", "events", "pricing", "record", "runs"},
+    "launch": {"display", "errors", "fields", "magics", "names", "parse", "preview", "runs", "session", "spec", "watch"},
+    "magics": {"errors", "exchange", "launch", "line", "session", "settings", "table", "verbs"},
+    "completion": {"errors", "fields", "history", "line", "pricing", "settings", "table", "verbs"},
+    "extension": {"completion", "history", "magics", "peek", "presence", "settings", "sweep"},
+    "api": {"display", "errors", "exchange", "fields", "launch", "remote", "runs", "session", "table", "watch"},
+    "remote": {"api", "errors", "exchange", "runs"},
 }
 
 NEVER: dict[str, set[str]] = {
@@ -102,6 +123,10 @@ def imports_of(path: Path, *, everywhere: bool = True) -> tuple[set[str], set[st
         elif isinstance(node, ast.ImportFrom) and node.module:
             others.add(node.module.partition(".")[0])
     return ours, others
+
+
+def test_every_room_has_its_line() -> None:
+    assert set(modules()) == set(MAY)
 
 
 @pytest.mark.parametrize("name", sorted(MAY))
