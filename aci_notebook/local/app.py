@@ -24,6 +24,7 @@ from .messages import MAX_BODY_BYTES, Request, Response, error_response
 from .routes import Route, find_route
 
 API_VERSION = re.compile(r"20\d\d-\d\d-\d\d(-preview)?")
+HOST = re.compile(r"(\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9.\-]+))(:[0-9]{1,5})?")
 PROVIDER_VERSIONS = frozenset(
     """
     2017-08-01-preview 2017-10-01-preview 2017-12-01-preview 2018-02-01-preview 2018-04-01 2018-06-01 2018-09-01
@@ -117,10 +118,13 @@ class App:
 
 
 def check_caller(headers: Mapping[str, str]) -> None:
-    """Refuse a Host that is not this machine (DNS rebinding), and whatever a web page sends."""
+    """Refuse a Host that is not this machine (DNS rebinding), and whatever a web page sends.
+
+    An Origin that is this server itself is no web page (it serves none) but a websocket library, az's among them.
+    """
     if not is_loopback(headers.get("host", "")):
         raise ServiceError(403, "HostNotAllowed", "This server answers on loopback only.")
-    if "origin" in headers:
+    if headers.get("origin") not in (None, f"http://{headers['host']}"):
         raise ServiceError(403, "OriginNotAllowed", "This server does not answer web pages.")
 
 
@@ -136,7 +140,10 @@ def check_size(request: Request) -> None:
 
 def is_loopback(host: str) -> bool:
     """Whether a Host header names this machine: localhost, 127.0.0.0/8 or [::1], with or without a port."""
-    name = host.rpartition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]
+    match = HOST.fullmatch(host)
+    if match is None:
+        return False
+    name = match["six"] or match["name"]
     if name.lower() == "localhost":
         return True
     try:

@@ -56,7 +56,7 @@ class Arm:
         if "properties" not in body:
             raise errors.invalid("bad value", "The request content was invalid: 'properties' is missing.")
         await self._groups.look_up(_key(values), body)
-        group, is_new = self._groups.put(_key(values), body)
+        group, is_new = await self._groups.put(_key(values), body)
         shown = self._show(group, request)
         return Response(201 if is_new else inferred.UPDATE_STATUS, shown, self._operation_header(request, group))
 

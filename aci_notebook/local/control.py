@@ -13,7 +13,7 @@ from . import pace
 from .clock import SteppedClock
 from .deployment import World
 from .errors import ServiceError, invalid
-from .faults import Faults
+from .faults import KINDS, Faults
 from .groups import Groups
 from .messages import Request, Response
 from .runtimes.simulated import SimulatedRuntime
@@ -77,8 +77,8 @@ class Control:
         )
 
     async def _stats(self, request: Request) -> Response:
-        counts = {"created": self._groups.created, "deleted": self._groups.deleted}
-        return Response(200, {"requests": dict(self.requests), **counts})
+        requests = {kind: self.requests[kind] for kind in sorted(KINDS - {"any"})}
+        return Response(200, {"requests": requests, **self._groups.counts._asdict()})
 
     async def _list_faults(self, request: Request) -> Response:
         return Response(200, {"faults": self._faults.describe()})
@@ -102,19 +102,20 @@ class Control:
         order = request.json_object()
         if "mode" in order:
             self._world.pace.lag = _parse_lag(order)
-        elif "advance_s" in order or order.get("flow") == "frozen":
+        elif order and set(order) <= {"advance_s", "flow"} and order.get("flow", "frozen") == "frozen":
             self._step_clock(order)
         else:
-            raise invalid("bad value", "Time takes a mode (immediate, reads, seconds, recorded), advance_s or flow.")
+            raise invalid("bad value", "Time takes a mode (immediate, reads, seconds, recorded), advance_s or flow (frozen).")
         return Response(200, {"lag": asdict(self._world.pace.lag), "now": self._world.clock.now().isoformat()})
 
     def _step_clock(self, order: dict[str, Any]) -> None:
         clock = self._world.clock
         if not isinstance(clock, SteppedClock):
             raise invalid("bad value", "Only the simulated runtime's time can be advanced or frozen.")
-        if order.get("flow") == "frozen":
+        step_s = _seconds(order, "advance_s")
+        if "flow" in order:
             clock.freeze()
-        clock.advance(_seconds(order, "advance_s"))
+        clock.advance(step_s)
 
     async def _add_script(self, request: Request) -> Response:
         if not isinstance(self._world.runtime, SimulatedRuntime):
@@ -147,18 +148,31 @@ class Control:
         return Response(200, {"value": rows})
 
 
+LAG_MEMBERS: dict[str, tuple[str, ...]] = {
+    "immediate": (),
+    "recorded": (),
+    "reads": ("n",),
+    "seconds": ("pulling_s", "starting_s", "end_lag_s", "delete_s"),
+}
+
+
 def _parse_lag(order: dict[str, Any]) -> pace.Lag:
-    match order["mode"]:
-        case "immediate":
-            return pace.AtOnce()
+    mode = order["mode"]
+    if not isinstance(mode, str) or mode not in LAG_MEMBERS:
+        raise invalid("bad value", f"The mode of time is one of {', '.join(LAG_MEMBERS)}.")
+    if unknown := set(order) - {"mode", *LAG_MEMBERS[mode]}:
+        raise invalid("bad value", f"The mode '{mode}' of time has no member '{min(unknown)[:40]}'.")
+    match mode:
+        case "reads":
+            if not (reads := int(_seconds(order, "n"))):
+                raise invalid("bad value", "The mode 'reads' of time takes a number n from 1.")
+            return pace.AfterReads(reads)
+        case "seconds":
+            return pace.AfterSeconds(**{name: _seconds(order, name) for name in LAG_MEMBERS[mode]})
         case "recorded":
             return pace.RECORDED
-        case "reads":
-            return pace.AfterReads(int(_seconds(order, "n")))
-        case "seconds":
-            names = ("pulling_s", "starting_s", "end_lag_s", "delete_s")
-            return pace.AfterSeconds(**{name: _seconds(order, name) for name in names})
-    raise invalid("bad value", "The mode of time is one of immediate, reads, seconds, recorded.")
+        case _:
+            return pace.AtOnce()
 
 
 def _seconds(order: dict[str, Any], name: str) -> float:

@@ -37,6 +37,7 @@ from .states import (
     exit_code,
     fold,
     has_run,
+    started_since,
     step,
     wants_restart,
 )
@@ -99,15 +100,20 @@ class Deployment:
 
     async def resume(self) -> None:
         """Take up a group that an earlier server left: what runs is watched again, what was half done is done."""
+        operation = self.group.operation
         for container in (*self.group.plan.init_containers, *self.group.plan.containers):
             life = self.group.lives[container.name]
             if life.attempt:
                 handle = await self._world.runtime.adopt(self.place, container, life.attempt)
                 if handle is not None:
                     self.handles[container.name] = handle
-            if not has_run(life):
+            if operation.outcome == "Pending" and has_run(life) and not started_since(life, operation.started_at):
+                if container.name in self.handles:  # the operation had not got so far as to end it
+                    await self.handles[container.name].kill(graceful=True)
+                self._step(container.name, Redeployed(self._now(), keeps_view=self.group.provisioning_state == "Updating"))
+            elif not has_run(life):
                 self._step(container.name, Redeployed(self._now(), keeps_view=False))
-        if self.group.operation.outcome == "Pending":
+        if operation.outcome == "Pending":
             self.begin(keep_volumes=True)
         elif not self.group.stopped:
             for container in self.group.plan.containers:

@@ -1,65 +1,28 @@
 """All container groups, and the operations on them; knows no HTTP (aci-facts §4, A11–A20).
 
-Which operation is allowed in which condition is one table, `VERBS`. The containers themselves are driven by
+Which operation is allowed in which condition is decided in `allowed`. The containers themselves are driven by
 `deployment`; what a request may say is checked before (`validation`), what an answer shows is decided after (`arm`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Coroutine
-from enum import Enum
 from typing import Any
 
 from . import errors, inferred
+from .allowed import Answer, ask, check_immutable, check_place
 from .deployment import Deployment, Forced, World
 from .group import Condition, Group, GroupKey, Operation
-from .plans import ContainerPlan, GroupPlan, plan_group
+from .plans import NO_PLAN, ContainerPlan, GroupPlan, plan_group
 from .quotas import check_quota
-from .runtimes.protocol import Handle
+from .runtimes.protocol import Handle, Place
 from .states import Phase
-from .validation import normalised_location, validate
+from .store import Counts
+from .validation import validate
 
-
-class Answer(Enum):
-    """What an operation does in a condition."""
-
-    GO = "go"
-    NOTHING = "nothing to do, and no error"
-    TRANSITIONING = "ContainerGroupTransitioning"
-    STOPPED = "ContainerGroupStopped"
-    NOT_READY = "ContainerGroupDeploymentNotReady"
-    ANEW = "deploys as new"
-
-
-VERBS: dict[tuple[str, Condition], Answer] = {
-    ("stop", Condition.TRANSITIONING): Answer.TRANSITIONING,
-    ("stop", Condition.LIVE): Answer.GO,
-    ("stop", Condition.ENDED): Answer.NOTHING,
-    ("stop", Condition.STOPPED): Answer.NOTHING,
-    ("start", Condition.TRANSITIONING): Answer.TRANSITIONING,
-    ("start", Condition.LIVE): Answer.NOTHING,
-    ("start", Condition.ENDED): Answer.GO,
-    ("start", Condition.STOPPED): Answer.GO,
-    ("restart", Condition.TRANSITIONING): Answer.TRANSITIONING,
-    ("restart", Condition.LIVE): Answer.GO,
-    ("restart", Condition.ENDED): Answer.STOPPED,
-    ("restart", Condition.STOPPED): Answer.STOPPED,
-    ("update", Condition.TRANSITIONING): Answer.TRANSITIONING,
-    ("update", Condition.LIVE): Answer.GO,
-    ("update", Condition.ENDED): Answer.ANEW,
-    ("update", Condition.STOPPED): Answer.ANEW,
-    ("tag", Condition.TRANSITIONING): Answer.TRANSITIONING,
-    ("tag", Condition.LIVE): Answer.GO,
-    ("tag", Condition.ENDED): Answer.GO,
-    ("tag", Condition.STOPPED): Answer.GO,
-    ("session", Condition.TRANSITIONING): Answer.NOT_READY,  # exec and attach
-    ("session", Condition.LIVE): Answer.GO,
-    ("session", Condition.ENDED): Answer.GO,  # recorded: 200 although the container had ended with exit 2
-    ("session", Condition.STOPPED): Answer.STOPPED,
-}
-
-IMMUTABLE = ("osType", "restartPolicy", "subnetIds")
+LOG = logging.getLogger(__name__)
 
 
 class Groups:
@@ -68,17 +31,23 @@ class Groups:
     def __init__(self, world: World) -> None:
         self._world = world
         self._deployments: dict[GroupKey, Deployment] = {}
-        self._operations: dict[str, tuple[Operation, GroupKey]] = {}
+        self._operations: dict[str, tuple[Operation, Group]] = {}
         self._background: set[asyncio.Task[None]] = set()
-        self.created = 0
-        self.deleted = 0
+        self.counts = Counts()
 
     async def recover(self) -> None:
-        """Take up the groups that an earlier server left in the state folder."""
-        for group_id, record in self._world.store.load():
-            group = Group.load(group_id, record)
+        """Take up the groups that an earlier server left in the state folder; end what has no readable record."""
+        store = self._world.store
+        on_disk = [(group_id, _load(group_id, record)) for group_id, record in store.load()]
+        self.counts = store.load_counts(sum(found is not None for _, found in on_disk))
+        for group_id, found in on_disk:
+            if found is None:
+                await self._world.runtime.discard(Place(group_id, store.folder(group_id), NO_PLAN))
+                store.remove(group_id)
+                continue
+            group, is_deleting = found
             deployment = self._add(group)
-            if record["deleting"]:
+            if is_deleting:
                 await self._delete(deployment)
             else:
                 await deployment.resume()
@@ -108,52 +77,47 @@ class Groups:
 
     def operation(self, operation_id: str) -> tuple[Operation, Group] | None:
         """An operation and its group; None if there is none, or its group is gone."""
-        operation, key = self._operations.get(operation_id, (None, None))
-        if operation is None or key not in self._deployments:
-            return None
-        return operation, self._deployments[key].group
+        return self._operations.get(operation_id)
 
     async def look_up(self, key: GroupKey, body: dict[str, Any]) -> None:
         """What a PUT has to learn before it can be decided at once; raises what a PUT would, and a registry's refusals."""
         existing = self._deployments.get(key.folded())
         if existing is not None:
-            self._check_place(existing.group, body)
+            check_place(existing.group, body)
         validate(key.name, body)
         await self._world.runtime.resolve(plan_group(key.name, body))
 
-    def put(self, key: GroupKey, body: dict[str, Any]) -> tuple[Group, bool]:
+    async def put(self, key: GroupKey, body: dict[str, Any]) -> tuple[Group, bool]:
         """Create, or update in place; the group and whether it is new. `body` is canonical (see `surface.parse`)."""
         existing = self._deployments.get(key.folded())
         if existing is not None:
-            self._check_place(existing.group, body)
+            check_place(existing.group, body)
         validate(key.name, body)
         plan = plan_group(key.name, body)
         self._world.runtime.admit(plan)
-        if existing is None:
-            check_quota(plan, key.subscription, self.all(), self._world.limits)
-            group = Group(key, body, plan, Operation(self._world.clock.now()))
-            deployment = self._add(group)
-            self.created += 1
-            deployment.save()
-            deployment.begin(keep_volumes=False)
-            return group, True
-        return self._update(existing, body, plan), False
+        if existing is not None:
+            return await self._update(existing, body, plan), False
+        check_quota(plan, key.subscription, self.all(), self._world.limits)
+        deployment = self._add(Group(key, body, plan, Operation(self._world.clock.now())))
+        deployment.save()
+        self._count(created=1)
+        deployment.begin(keep_volumes=False)
+        return deployment.group, True
 
-    def _update(self, deployment: Deployment, body: dict[str, Any], plan: GroupPlan) -> Group:
+    async def _update(self, deployment: Deployment, body: dict[str, Any], plan: GroupPlan) -> Group:
+        """Returns with the new body in force and the old containers ended; the new ones start in the background."""
         group = deployment.group
-        answer = self._ask("update", group)
+        answer = ask("update", group)
         if answer is Answer.GO:
-            _check_immutable(group, body)
+            check_immutable(group, body)
         others = [other for other in self.all() if other is not group]
         check_quota(plan, group.key.subscription, others, self._world.limits)
-        self._begin_operation(group, "Pending" if answer is Answer.ANEW else "Updating")
-        self._run(self._redeploy(deployment, body, in_place=answer is Answer.GO))
-        return group
-
-    async def _redeploy(self, deployment: Deployment, body: dict[str, Any], *, in_place: bool) -> None:
+        self._begin_operation(deployment, "Pending" if answer is Answer.ANEW else "Updating")
         await deployment.halt()
-        deployment.group.replace_body(body)
+        group.replace_body(body)
+        in_place = answer is Answer.GO
         await deployment.begin_again(keeps_view=in_place, keep_volumes=False, killing=in_place)
+        return group
 
     async def delete(self, key: GroupKey) -> None:
         """Delete the group; returns when nothing of it is left. A second caller waits for the first one's work."""
@@ -171,12 +135,17 @@ class Groups:
         await self._world.runtime.discard(deployment.place)
         self._world.store.remove(group.id)
         del self._deployments[group.key.folded()]
-        self.deleted += 1
+        self._operations = {name: found for name, found in self._operations.items() if found[1] is not group}
+        self._count(deleted=1)
+
+    def _count(self, *, created: int = 0, deleted: int = 0) -> None:
+        self.counts = Counts(self.counts.created + created, self.counts.deleted + deleted)
+        self._world.store.save_counts(self.counts)
 
     async def stop(self, key: GroupKey) -> None:
         """Stop the group; nothing happens if it has ended or stopped already."""
         deployment = self._deployment(key)
-        if self._ask("stop", deployment.group) is Answer.NOTHING:
+        if ask("stop", deployment.group) is Answer.NOTHING:
             return
         deployment.group.busy = True
         try:
@@ -188,26 +157,26 @@ class Groups:
         """Start a stopped or ended group as a new deployment; None if it runs already."""
         deployment = self._deployment(key)
         group = deployment.group
-        if self._ask("start", group) is Answer.NOTHING:
+        if ask("start", group) is Answer.NOTHING:
             return None
         check_quota(group.plan, key.subscription, [g for g in self.all() if g is not group], self._world.limits)
         group.stopped = False
-        operation = self._begin_operation(group, "Pending")
+        operation = self._begin_operation(deployment, "Pending")
         self._run(deployment.begin_again(keeps_view=False, keep_volumes=False, killing=False))
         return operation
 
     def restart(self, key: GroupKey) -> Operation:
         """Restart all containers in place."""
         deployment = self._deployment(key)
-        self._ask("restart", deployment.group)
-        operation = self._begin_operation(deployment.group, "Updating")
+        ask("restart", deployment.group)
+        operation = self._begin_operation(deployment, "Updating")
         self._run(deployment.begin_again(keeps_view=True, keep_volumes=True, killing=True))
         return operation
 
     def tag(self, key: GroupKey, changes: dict[str, Any]) -> Group:
         """Replace the tags (not merged, A13)."""
         deployment = self._deployment(key)
-        self._ask("tag", deployment.group)
+        ask("tag", deployment.group)
         deployment.group.body.update(changes)
         deployment.save()
         return deployment.group
@@ -231,7 +200,7 @@ class Groups:
     def session_handle(self, key: GroupKey, name: str) -> Handle:
         """The handle to open an exec or attach session on."""
         group, container = self.container(key, name)
-        self._ask("session", group)
+        ask("session", group)
         handle = self._deployments[group.key.folded()].handles.get(container.name)
         if handle is None:
             raise errors.not_ready(group.key.name)
@@ -243,7 +212,8 @@ class Groups:
         if event == "evict":
             if group.condition in (Condition.ENDED, Condition.STOPPED):
                 raise errors.stopped(group.key.name, group.key.resource_group)
-            self._begin_operation(group, "Pending")
+            if group.operation.outcome != "Pending":  # else the operation that waits goes on waiting
+                self._begin_operation(deployment, "Pending")
             await deployment.halt(graceful=False)
             if lose_empty_dirs:
                 await self._world.runtime.lose_empty_dirs(deployment.place)
@@ -263,15 +233,17 @@ class Groups:
 
     def _add(self, group: Group) -> Deployment:
         deployment = Deployment(group, self._world)
-        key = group.key.folded()
-        self._deployments[key] = deployment
-        self._operations[group.operation.id] = (group.operation, key)
+        self._deployments[group.key.folded()] = deployment
+        self._operations[group.operation.id] = (group.operation, group)
         return deployment
 
-    def _begin_operation(self, group: Group, provisioning_state: str) -> Operation:
+    def _begin_operation(self, deployment: Deployment, provisioning_state: str) -> Operation:
+        """On disk before it is answered: a server killed now goes on with it (`Deployment.resume`)."""
+        group = deployment.group
         group.operation = Operation(self._world.clock.now())
         group.provisioning_state = provisioning_state
-        self._operations[group.operation.id] = (group.operation, group.key.folded())
+        self._operations[group.operation.id] = (group.operation, group)
+        deployment.save()
         return group.operation
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
@@ -279,43 +251,16 @@ class Groups:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    @staticmethod
-    def _ask(verb: str, group: Group) -> Answer:
-        """What `VERBS` says; raises the error it names."""
-        answer = VERBS[verb, group.condition]
-        if answer is Answer.TRANSITIONING:
-            raise errors.transitioning(group.key.name)
-        if answer is Answer.STOPPED:
-            raise errors.stopped(group.key.name, group.key.resource_group)
-        if answer is Answer.NOT_READY:
-            raise errors.not_ready(group.key.name)
-        return answer
 
-    @staticmethod
-    def _check_place(group: Group, body: dict[str, Any]) -> None:
-        here, there = group.body["location"], body.get("location") or group.body["location"]
-        if normalised_location(here) != normalised_location(there):
-            raise errors.refusal(
-                "InvalidResourceLocation",
-                f"The resource '{group.key.name}' already exists in location '{here}' in resource group "
-                f"'{group.key.resource_group}'. A resource with the same name cannot be created in location '{there}'. "
-                "Please select a new resource name.",
-            )
-
-
-def _check_immutable(group: Group, body: dict[str, Any]) -> None:
-    """Refuse to change in place what only a new group can have (aci-facts §4.2, A19)."""
-    before, after = group.body["properties"], body["properties"]
-    wanted = plan_group(group.key.name, body)
-    same = all(before.get(member) == after.get(member) for member in IMMUTABLE)
-    had, wants = ((plan.cpu, plan.memory_gb, plan.gpus) for plan in (group.plan, wanted))
-    if not same or had != wants:
-        raise errors.invalid(
-            "immutable update",
-            f"The updates on container group '{group.key.name}' are invalid. If you are going to update the os type, "
-            "restart policy, network profile, CPU, memory or GPU resources for a container group, you must delete it "
-            "first and then create a new one.",
-        )
+def _load(group_id: str, record: dict[str, Any] | None) -> tuple[Group, bool] | None:
+    """The group of a state file and whether its deletion had begun; None if the file tells of no group."""
+    if record is None:
+        return None
+    try:
+        return Group.load(group_id, record), bool(record["deleting"])
+    except (KeyError, TypeError, ValueError, AttributeError):  # damaged, or of another version of this server
+        LOG.exception("the record of group %s cannot be read: the group is ended", group_id)
+        return None
 
 
 def _forced(event: str, container: str) -> Forced:

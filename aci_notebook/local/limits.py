@@ -8,6 +8,8 @@ from typing import Any
 from .errors import invalid
 from .logwindow import Window
 
+LARGEST = 10**12
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -42,6 +44,6 @@ class Limits:
                 raise invalid("bad value", f"There is no limit '{name[:40]}'; there are: {', '.join(kinds)}.")
             is_flag = isinstance(value, bool)
             number = float(value) if isinstance(value, int | float) else -1.0
-            if not isinstance(value, kinds[name]) or is_flag != (kinds[name] == (bool,)) or number < 0:
+            if not isinstance(value, kinds[name]) or is_flag != (kinds[name] == (bool,)) or not 0 <= number <= LARGEST:
                 raise invalid("bad value", f"The limit '{name}' cannot be '{value}'.")
         return replace(self, **given)

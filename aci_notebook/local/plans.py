@@ -107,6 +107,9 @@ class GroupPlan:
         return next((c for c in (*self.containers, *self.init_containers) if c.name == name), None)
 
 
+NO_PLAN = GroupPlan("", "", "Linux", "Standard", "Never", "Regular", (), (), (), (), has_address=False, features=frozenset())
+"""Of a group whose record cannot be read: only its folder is known."""
+
 CONTAINER_FEATURES = {
     "livenessProbe": "A liveness probe",
     "readinessProbe": "A readiness probe",

@@ -5,15 +5,19 @@ Literals match in any letter case, repeated slashes are one (az sends `…Micros
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote
 
 from .errors import ServiceError
+from .validation import check_location
 
 PROVIDER = "providers/Microsoft.ContainerInstance"
 GROUPS = f"subscriptions/{{subscription}}/resourceGroups/{{resource_group}}/{PROVIDER}/containerGroups"
 LOCATION = f"subscriptions/{{subscription}}/{PROVIDER}/locations/{{location}}"
+SUBSCRIPTION = re.compile(r"[0-9A-Za-z][0-9A-Za-z\-]{0,63}")
+RESOURCE_GROUP_NAME = re.compile(r"[-\w.()]{0,89}[-\w()]")
 RESOURCE_GROUP = "subscriptions/{subscription}/resourcegroups/{resource_group}"
 
 
@@ -61,7 +65,7 @@ _SPLIT = tuple((route, tuple(route.pattern.split("/"))) for route in ROUTES)
 
 
 def find_route(method: str, path: str) -> tuple[Route, Mapping[str, str]]:
-    """The route of a percent-encoded path, and what its placeholders stand for; raises 404 or 405."""
+    """The route of a percent-encoded path, and what its placeholders stand for; raises 404, 405, or ARM's word on names."""
     parts = tuple(unquote(part) for part in path.split("/") if part)
     matched = False
     for route, pattern in _SPLIT:
@@ -70,10 +74,23 @@ def find_route(method: str, path: str) -> tuple[Route, Mapping[str, str]]:
             continue
         matched = True
         if route.method == method:
+            _check_names(values)
             return route, values
     if matched:
         raise ServiceError(405, "MethodNotAllowed", f"The HTTP method '{method}' is not supported at this resource.")
     raise ServiceError(404, "InvalidResourceType", "The resource type could not be found at the requested path.")
+
+
+def _check_names(values: Mapping[str, str]) -> None:
+    """What ARM itself refuses before a provider sees it; what passes is safe in headers and URLs."""
+    subscription, group = values.get("subscription", "x"), values.get("resource_group", "x")
+    if not SUBSCRIPTION.fullmatch(subscription):
+        message = f"The provided subscription identifier '{subscription[:80]}' is malformed or invalid."
+        raise ServiceError(400, "InvalidSubscriptionId", message)
+    if not RESOURCE_GROUP_NAME.fullmatch(group):
+        raise ServiceError(404, "ResourceGroupNotFound", f"Resource group '{group[:90]}' could not be found.")
+    if "location" in values:
+        check_location(values["location"])
 
 
 def _match(pattern: tuple[str, ...], parts: tuple[str, ...]) -> dict[str, str] | None:

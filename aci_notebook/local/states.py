@@ -244,6 +244,12 @@ def has_run(life: Life) -> bool:
     return life.current is not None and (life.current.state != "Waiting" or life.restarts > 0 or bool(life.previous))
 
 
+def started_since(life: Life, at: datetime) -> bool:
+    """Whether the process that the life tells of last was started at `at` or later."""
+    started = [view.started_at for view in (life.current, life.previous) if view and view.started_at]
+    return bool(started) and started[0] >= at
+
+
 def exit_code(life: Life) -> int:
     """The exit code of a terminated container; 0 while there is none."""
     return (life.current and life.current.exit_code) or 0

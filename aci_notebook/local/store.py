@@ -1,5 +1,6 @@
 """Groups on disk: one folder each, under a generated name, readable by their owner alone.
 
+``counts.json`` counts the groups there were (kept through restarts: a rehearsal proves with it that nothing is left).
 ``groups/<id>/group.json`` holds the group with its secrets (mode 0600; needed to start containers again after a
 restart of the server) and goes away with the group. Written whole or not at all.
 """
@@ -7,12 +8,13 @@ restart of the server) and goes away with the group. Written whole or not at all
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from .runtimes.supervise import write_json
 from .states import Life, Phase, PlatformEvent, StateView
@@ -27,10 +29,18 @@ def private_folder(path: Path) -> Path:
     return path
 
 
+class Counts(NamedTuple):
+    """How many groups were ever created and deleted on a state folder."""
+
+    created: int = 0
+    deleted: int = 0
+
+
 class Store:
-    """The groups' folders below a state folder."""
+    """The groups' folders below a state folder, and how many there were."""
 
     def __init__(self, state_dir: Path) -> None:
+        self._counts = state_dir / "counts.json"
         self._root = private_folder(state_dir / "groups")
 
     def folder(self, group_id: str) -> Path:
@@ -40,24 +50,38 @@ class Store:
     def save(self, group_id: str, record: dict[str, Any]) -> None:
         write_json(self.folder(group_id) / "group.json", record)
 
-    def load(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """(id, record) of every group on disk; folders without a readable record (half made) are removed."""
+    def load(self) -> Iterator[tuple[str, dict[str, Any] | None]]:
+        """(id, record) of every group on disk; None for a record that is missing or cannot be read."""
         for folder in sorted(self._root.iterdir()):
             try:
                 record = json.loads((folder / "group.json").read_bytes())
-            except (FileNotFoundError, json.JSONDecodeError):
-                shutil.rmtree(folder)
-                continue
-            yield folder.name, record
+            except (FileNotFoundError, ValueError):
+                record = None
+            yield folder.name, record if isinstance(record, dict) else None
 
     def remove(self, group_id: str) -> None:
         """Forget the group. The record goes first: what is left without one is rubbish (see `load`)."""
-        (self._root / group_id / "group.json").unlink(missing_ok=True)
         folder = self._root / group_id
-        for path in (folder, *folder.rglob("*")):  # a job may have taken its folders' permissions away
-            if path.is_dir() and not path.is_symlink():
-                path.chmod(0o700)
+        (folder / "group.json").unlink(missing_ok=True)
+        for top, names, _ in os.walk(folder):  # from above: a job may have taken its folders' permissions away
+            for path in (Path(top, name) for name in names):
+                if not path.is_symlink():
+                    path.chmod(0o700)
         shutil.rmtree(folder)
+
+    def save_counts(self, counts: Counts) -> None:
+        write_json(self._counts, counts._asdict())
+
+    def load_counts(self, groups: int) -> Counts:
+        """The counts of earlier servers, made to agree with the `groups` on disk.
+
+        A count is written right after its group was saved or removed: a server killed in between left one too few.
+        """
+        try:
+            created, deleted = Counts(**json.loads(self._counts.read_bytes()))
+        except (FileNotFoundError, ValueError, TypeError):
+            created = deleted = 0
+        return Counts(max(created, deleted + groups), max(deleted, created - groups))
 
 
 def dump_instant(at: datetime | None) -> str | None:

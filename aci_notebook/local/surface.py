@@ -7,6 +7,7 @@ added by a newer api-version needs one line here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -245,6 +246,8 @@ def parse(shape: Shape, value: Json, path: str) -> Json:
         case Anything():
             if _is_deeper(value, DEEPEST):
                 raise _misfit(path, "less deeply nested")
+            if _holds_infinity(value):
+                raise _misfit(path, "free of numbers that are too large")
             return value
         case Text(one_of):
             return _text(one_of, _expect(value, str, "a string", path), path)
@@ -289,6 +292,12 @@ def _is_deeper(value: Json, levels: int) -> bool:
     """Whether `value` is nested beyond `levels`: what could be read might not be written back."""
     children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return levels == 0 or any(_is_deeper(child, levels - 1) for child in children)
+
+
+def _holds_infinity(value: Json) -> bool:
+    """Whether a number in `value` was too large to be read (`1e999`): no JSON could show it."""
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return (isinstance(value, float) and math.isinf(value)) or any(_holds_infinity(child) for child in children)
 
 
 def _number(value: Json, wanted: str, path: str) -> int | float:

@@ -61,7 +61,9 @@ def normalised_location(location: str) -> str:
 
 def validate(name: str, body: Body) -> None:
     """Raise the service's error for the first rule that `body`, to be group `name`, breaks."""
-    _check_location(body)
+    if not body.get("location"):
+        raise ServiceError(400, "LocationRequired", "The location property is required for this definition.")
+    check_location(body["location"])
     properties = body.get("properties") or {}
     if properties.get("osType", "").lower() not in ("windows", "linux"):
         raise refusal(
@@ -80,14 +82,12 @@ def validate(name: str, body: Body) -> None:
     _check_address(properties)
 
 
-def _check_location(body: Body) -> None:
-    location = body.get("location")
-    if not location:
-        raise ServiceError(400, "LocationRequired", "The location property is required for this definition.")
+def check_location(location: str) -> None:
+    """Raise ARM's refusal of a location that has no ACI."""
     if normalised_location(location) not in LOCATIONS:
         raise refusal(
             "LocationNotAvailableForResourceType",
-            f"The provided location '{location}' is not available for resource type "
+            f"The provided location '{location[:80]}' is not available for resource type "
             f"'Microsoft.ContainerInstance/containerGroups'. List of available regions for the resource type is "
             f"'{','.join(sorted(LOCATIONS))}'.",
         )
@@ -193,12 +193,18 @@ def _check_volume_source(name: str, volume: Body) -> None:
         raise invalid("bad volume", f"The share or storage account of volume '{name}' is invalid.")
     if (git := volume.get("gitRepo")) is not None:
         directory = git.get("directory", "")
-        if not git.get("repository"):
-            raise invalid("bad volume", f"The git volume '{name}' has no repository.")
+        if not clone_name(git.get("repository", "")):
+            raise invalid("bad volume", f"The git volume '{name}' has no repository, or one without a name.")
         if ".." in directory or directory.startswith(("/", "-")) or "\0" in directory:
             raise invalid("bad volume", f"The directory of the git volume '{name}' is invalid.")
         if any(git.get(member, "").startswith("-") or "\0" in git.get(member, "") for member in ("repository", "revision")):
             raise invalid("bad volume", f"The repository or revision of the git volume '{name}' is invalid.")
+
+
+def clone_name(repository: str) -> str:
+    """The folder that a clone makes by default, as git names it; empty if the repository gives no name to use."""
+    name = repository.rstrip("/").rpartition("/")[2].removesuffix(".git")
+    return "" if name in (".", "..") else name
 
 
 def _check_resources(group: str, container: Body, containers: list[Body]) -> None:

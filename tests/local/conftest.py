@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import json
 import os
@@ -15,7 +16,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -133,11 +134,12 @@ class Server:
         self.end()
 
 
-def start(state_dir: Path, *arguments: str, environment: dict[str, str] | None = None) -> Server:
+def start(state_dir: Path, *arguments: str, environment: dict[str, str] | None = None, stderr: IO[str] | None = None) -> Server:
     process = subprocess.Popen(
         [sys.executable, "-m", "aci_notebook.local", "--state-dir", str(state_dir), *arguments],
         stdout=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
+        stderr=stderr,
         text=True,
         env=None if environment is None else {**os.environ, **environment},
     )
@@ -146,6 +148,23 @@ def start(state_dir: Path, *arguments: str, environment: dict[str, str] | None =
     found = re.search(r"local ACI listening on (http://127\.0\.0\.1:\d+)", line)
     assert found, f"unexpected first line: {line!r}"
     return Server(process, state_dir, found[1], (state_dir / "token").read_text())
+
+
+@contextlib.contextmanager
+def logged_server(folder: Path, image_cache: Path) -> Iterator[tuple[Server, Callable[[], str]]]:
+    """A server whose standard error goes to a file; the second value ends it and reads that file."""
+    log = folder / "stderr"
+    with open(log, "w") as stderr:
+        server = start(folder / "state", "--image-cache", str(image_cache), stderr=stderr)
+
+    def read() -> str:
+        server.end()
+        return log.read_text()
+
+    try:
+        yield server, read
+    finally:
+        server.end()
 
 
 @pytest.fixture(scope="session")

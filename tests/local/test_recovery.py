@@ -180,7 +180,7 @@ def test_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("ACI_NOTEBOOK_HOME")
     assert default_state_dir().name == "local"
     with pytest.raises(SystemExit):
-        parse(["--runtime", "engine"])
+        parse(["--runtime", "magic"])
 
 
 def test_help() -> None:

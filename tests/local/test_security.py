@@ -144,11 +144,8 @@ def test_names_from_the_wire_never_reach_a_path(process: Server, tmp_path: Path)
     before = sorted(path.name for path in process.state_dir.iterdir())
     for wrong in ("..%2f..%2fescaped", "%2e%2e", "a%00b", "a%2fb"):
         assert process.call("PUT", process.group(wrong), body()).status in (400, 404)
-    long = process.call("PUT", process.group("ok", resource_group="..%2f..%2fx"), body())
-    assert long.status in (201, 400)
+    assert process.call("PUT", process.group("ok", resource_group="..%2f..%2fx"), body()).code == "ResourceGroupNotFound"
     assert sorted(path.name for path in process.state_dir.iterdir()) == before
-    if long.status == 201:
-        assert process.call("DELETE", process.group("ok", resource_group="..%2f..%2fx")).status == 200
 
 
 def test_a_command_sees_only_what_its_group_gave_it(serve: Any, name: str) -> None:

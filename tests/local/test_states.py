@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aci_notebook.local import states
+from aci_notebook.local.allowed import VERBS
 from aci_notebook.local.group import Condition
-from aci_notebook.local.groups import VERBS
 from aci_notebook.local.states import (
     TRANSITIONS,
     BackedOff,

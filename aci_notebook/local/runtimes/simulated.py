@@ -30,6 +30,18 @@ from .images import digest_of
 from .protocol import Exit, MountFailed, Place, PullFailed, StartFailed
 from .supervise import SpoolWriter
 
+MEMBERS: dict[str, type] = {
+    "group": str,
+    "container": str,
+    "image": str,
+    "inaccessible": bool,
+    "pull_failures": int,
+    "mount_failures": int,
+    "start_fails": str,
+    "runs": list,
+}
+STEP: dict[str, tuple[type, ...]] = {"after_s": (int, float), "print": (str,), "exit": (int,), "oom": (bool,)}
+
 
 @dataclass
 class Script:
@@ -51,6 +63,21 @@ class Script:
         return run
 
 
+def check_script(order: dict[str, Any]) -> None:
+    """Raise a 400 for a script that could not be played."""
+    for name, value in order.items():
+        if name not in MEMBERS:
+            raise errors.invalid("bad value", f"A script has no member '{name[:40]}'.")
+        if type(value) is not MEMBERS[name]:
+            raise errors.invalid("bad value", f"The member '{name}' of a script is a {MEMBERS[name].__name__}.")
+    for run in order.get("runs", []):
+        if not isinstance(run, list) or not all(isinstance(step, dict) for step in run):
+            raise errors.invalid("bad value", 'The runs of a script are lists of steps like {"after_s": 1, "print": "x"}.')
+        for name, value in (member for step in run for member in step.items()):
+            if name not in STEP or type(value) not in STEP[name]:
+                raise errors.invalid("bad value", f"A step of a script cannot have '{name[:40]}': {str(value)[:40]!r}.")
+
+
 class SimulatedRuntime:
     """Implements `protocol.Runtime`."""
 
@@ -63,9 +90,7 @@ class SimulatedRuntime:
 
     def add_script(self, order: dict[str, Any]) -> None:
         """Add a script from its JSON; the newest that fits a container counts. Raises a 400 for unknown members."""
-        known = {"group", "container", "image", "inaccessible", "pull_failures", "mount_failures", "start_fails", "runs"}
-        if unknown := set(order) - known:
-            raise errors.invalid("bad value", f"A script has no member '{min(unknown)}'.")
+        check_script(order)
         script = Script(
             order.get("group"),
             order.get("container"),

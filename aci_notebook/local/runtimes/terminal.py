@@ -18,6 +18,8 @@ from pathlib import Path
 from . import terminal_child
 
 READ_BYTES = 64 * 1024
+MOST_CHUNKS = 16  # read ahead of a client that is slower than the program
+MOST_UNSENT = 1024 * 1024  # typed ahead of a program that does not read; a real terminal drops what is beyond, too
 
 
 class PtyTerminal:
@@ -28,6 +30,7 @@ class PtyTerminal:
         self._master = master
         self._on_close = on_close
         self._closed = False
+        self._is_paused = False
         self._unsent = b""
         self._chunks: asyncio.Queue[bytes] = asyncio.Queue()
         asyncio.get_running_loop().add_reader(master, self._on_output)
@@ -61,10 +64,14 @@ class PtyTerminal:
         return cls(process, master, on_close)
 
     async def read(self) -> bytes:
-        return await self._chunks.get()
+        chunk = await self._chunks.get()
+        if self._is_paused and not self._closed:
+            self._is_paused = False
+            asyncio.get_running_loop().add_reader(self._master, self._on_output)
+        return chunk
 
     def write(self, data: bytes) -> None:
-        self._unsent += data
+        self._unsent += data[: MOST_UNSENT - len(self._unsent)]
         self._flush()
 
     def hang_up(self) -> None:
@@ -93,6 +100,9 @@ class PtyTerminal:
         self._chunks.put_nowait(data)
         if not data:
             self._stop_listening()
+        elif self._chunks.qsize() >= MOST_CHUNKS:
+            self._is_paused = True
+            asyncio.get_running_loop().remove_reader(self._master)
 
     def _flush(self) -> None:
         loop = asyncio.get_running_loop()

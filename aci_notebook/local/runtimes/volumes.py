@@ -18,6 +18,7 @@ from typing import assert_never
 
 from ..plans import AzureFile, ContainerPlan, EmptyDir, GitRepo, GroupPlan, SecretFiles, VolumePlan
 from ..store import private_folder
+from ..validation import clone_name
 from .protocol import MountFailed, Place
 
 CLONE_LIMIT_S = 300.0
@@ -114,7 +115,7 @@ def git_source(repository: str) -> str | None:
 
 async def _clone(volume: GitRepo, folder: Path) -> None:
     """Clone into the volume: its root for directory `.`, else a folder named by `directory` or the repository."""
-    name = volume.directory or volume.repository.rstrip("/").rpartition("/")[2].removesuffix(".git") or "."
+    name = volume.directory or clone_name(volume.repository)
     folder.mkdir()
     await asyncio.to_thread(_git, "clone", "--quiet", "--", volume.repository, str(folder / name))
     if volume.revision:
