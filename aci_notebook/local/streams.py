@@ -39,7 +39,7 @@ class Stream(tornado.websocket.WebSocketHandler):
             self.finish({"error": {"code": error.code, "message": error.message}})
 
     def check_origin(self, origin: str) -> bool:
-        return False
+        return True  # `prepare` has looked at it
 
     def _begin(self, work: Any) -> None:
         self._work = asyncio.create_task(work)
@@ -62,6 +62,7 @@ class ExecStream(Stream):
 
     _session: Session
     _terminal: Terminal | None = None
+    _typed_early = b""
 
     async def get(self, session_id: str) -> None:
         session = self._sessions.take("exec", session_id)
@@ -79,7 +80,8 @@ class ExecStream(Stream):
         if self._terminal is not None:
             self._terminal.write(data)
             return
-        if self._work is not None:  # a frame that came while the terminal opens: nobody types so fast
+        if self._work is not None:  # the terminal is being opened: a script types faster than that
+            self._typed_early = (self._typed_early + data)[:BLOCK_BYTES]
             return
         self._timer.cancel()
         if not self._session.admits(data.decode("utf-8", "replace")):
@@ -95,6 +97,8 @@ class ExecStream(Stream):
         except StartFailed as error:
             self.close(1011, str(error)[:120])
             return
+        if self._typed_early:
+            self._terminal.write(self._typed_early)
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         try:
             while data := await self._terminal.read():

@@ -33,6 +33,7 @@ else:  # run as a file, in isolated mode: its folder is not on the path
     from supervise import write_json  # type: ignore[import-not-found,no-redef]
 
 ENGINE_AWAY_S = 0.5  # between two attempts to reach an engine that is being restarted
+REMOVE_TRIES = 40
 READ_BYTES = 64 * 1024
 
 
@@ -130,8 +131,17 @@ class Minder:
             self._ask("POST", f"/stop?t={self._grace_s:g}")
 
     def _remove(self) -> None:
-        with contextlib.suppress(EngineSaid, OSError):  # what is left behind carries our label: the server sweeps it
-            self._ask("DELETE", "?force=1&v=1")
+        for _ in range(REMOVE_TRIES):  # what is left behind after all carries our label: the server sweeps it
+            try:
+                self._ask("DELETE", "?force=1&v=1")
+            except EngineSaid as said:
+                if said.status == 404:
+                    return
+                time.sleep(ENGINE_AWAY_S)  # Podman keeps a network's owner for as long as there is a container in it
+            except OSError:
+                time.sleep(ENGINE_AWAY_S)
+            else:
+                return
 
     def _tell(self, words: dict[str, Any]) -> None:
         fifo = os.open(self._folder / "begun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
