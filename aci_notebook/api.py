@@ -32,9 +32,10 @@ def run(program: str | Callable[..., Any], *, args: tuple[Any, ...] = (), kwargs
     """
     shown = _view_options(options)
     session, spec = prepared(program, args, kwargs, options)
-    started = session.submit(spec)
-    view = CellView(started.record, estimate=estimator(session.house.folder), **shown)
-    watch(started, view)
+    with session.house.runs.reined():
+        started = session.submit(spec)
+        view = CellView(started.record, estimate=estimator(session.house.folder), **shown)
+        watch(started, view)
     show_results(started, view)
     if started.record.outcome is not None and started.record.outcome.kind in {"succeeded", "output_missing"}:
         from .launch import save_paths

@@ -1,10 +1,7 @@
-"""Runs in progress: a handle with the semantics of a future, and the threads that drive them.
+"""The runs of this kernel, and the threads that drive them.
 
 Every run, also one that a cell waits for, is driven by a thread of its own (`lifecycle.drive`); the cell's thread only waits on a
 queue, in slices, and turns an interrupt into a wish. So PUT, DELETE and the record are never torn, and there is one path, not two.
-
-A `Run` folds each event into its record, keeps the output in a log file, saves the record at every transition, and passes
-(record, event) on to whoever subscribed. Whoever comes late gets the log so far, then the rest: nothing twice, nothing lost.
 
 Threads are daemons: a kernel that exits does not hang on a run. `Runs.settle` gives deletions under way a moment at exit; what it leaves
 unverified stands in the history, and the next session looks at it first.
@@ -12,317 +9,25 @@ unverified stands in the history, and the next session looks at it first.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import os
-import queue
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
-from io import FileIO
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self
 
-from . import events as ev
 from .errors import AciError, RunCancelled
-from .failures import failure
+from .handle import RETURNED, RealClock, Run, Store, UserWish
 from .lifecycle import drive
 from .pace import Budget
 from .payload import GroupPlan
-from .record import RunRecord, fold
+from .record import RunRecord
 from .stage import Backend, Course
 
-SLICE_S = 0.1
-DELETE_HEAD_START_S = 3.0
+__all__ = ["RETURNED", "RealClock", "Run", "Runs", "Store", "UserWish", "fresh_for_adoption", "raise_failure"]
+
 EXIT_WAIT_S = 2.0
-RETURNED = "aci_returned"  # the variable that brings a function's value home
-_QUIET = (ev.TextReceived, ev.ProgressReceived)
-_ON_ITS_WAY = {"deleting", "gone", "kept", "unverified"}
-
-
-class Store(Protocol):
-    """Where records are kept: `history.HistoryStore`."""
-
-    def save(self, record: RunRecord) -> None: ...
-
-    def log_path(self, run_id: str) -> Path: ...
-
-
-class RealClock:
-    """The time of this machine; satisfies `lifecycle.Clock`."""
-
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
-
-
-class UserWish:
-    """The person's wish, set by any thread; satisfies `lifecycle.Wish`."""
-
-    def __init__(self) -> None:
-        self._kind = ""
-        self._set = threading.Event()
-
-    @property
-    def kind(self) -> str:
-        return self._kind
-
-    def want(self, kind: str) -> None:
-        if not self._kind:
-            self._kind = kind
-            self._set.set()
-
-    def wait(self, timeout_s: float) -> bool:
-        return self._set.wait(timeout_s)
-
-
-class Run:
-    """One run: look at it (`record`, `state`, `log()`), wait for it (`wait`, `result`, `await`), end it (`cancel`).
-
-    run = aci_notebook.submit("print('hi')")
-    run.wait().state
-    """
-
-    def __init__(self, record: RunRecord, store: Store) -> None:
-        self._record = record
-        self._store = store
-        self._lock = threading.RLock()
-        self._subscribers: list[queue.SimpleQueue[tuple[RunRecord, ev.Event]]] = []
-        self._callbacks: list[Callable[[Run], Any]] = []
-        self._settled = threading.Event()
-        self._finished = threading.Event()
-        self._objects: dict[str, ev.ObjectArrived] = {}
-        self._log: FileIO | None = None
-        self._log_size = 0
-        self._log_in_memory: bytearray | None = None
-        self.wish = UserWish()
-
-    # -- looking --------------------------------------------------------------------------------------------------
-
-    @property
-    def record(self) -> RunRecord:
-        """Everything known about the run now; frozen."""
-        return self._record
-
-    @property
-    def run_id(self) -> str:
-        return self._record.run_id
-
-    @property
-    def name(self) -> str:
-        """The container group's name."""
-        return self._record.name
-
-    @property
-    def state(self) -> str:
-        """queued, pulling, starting, installing, running, collecting, cancelling, detached, or how it ended."""
-        outcome = self._record.outcome
-        return outcome.kind if outcome else self._record.state
-
-    def log(self) -> str:
-        """The program's output so far, whole."""
-        return self.log_bytes().decode("utf-8", "replace")
-
-    def log_bytes(self) -> bytes:
-        """The program's output so far, byte for byte."""
-        with self._lock:
-            if self._log_in_memory is not None:
-                return bytes(self._log_in_memory)
-            return self._log_on_disk()
-
-    def object(self, name: str) -> ev.ObjectArrived | None:
-        """What came home under that name (`value`, `error`, `figure-0`, `var:x`), or None."""
-        return self._objects.get(name)
-
-    def objects(self) -> dict[str, ev.ObjectArrived]:
-        """Everything that came home, in order."""
-        return dict(self._objects)
-
-    def __repr__(self) -> str:
-        return f"<Run {self.run_id} {self.name}: {self.state}>"
-
-    # -- waiting --------------------------------------------------------------------------------------------------
-
-    def done(self) -> bool:
-        """True when the output and the outputs are in and the group's deletion is on the wire."""
-        return self._settled.is_set()
-
-    def running(self) -> bool:
-        return not self.done()
-
-    def cancelled(self) -> bool:
-        return self._record.outcome is not None and self._record.outcome.kind == "cancelled"
-
-    def wait(self, timeout: float | None = None) -> Run:
-        """Waits for the end and returns the run; TimeoutError after `timeout` seconds. An interrupt leaves the run going."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while not self._settled.wait(SLICE_S):
-            if deadline is not None and time.monotonic() >= deadline:
-                raise TimeoutError(f"run {self.name} is still {self.state} after {timeout:g} s")
-        return self
-
-    def wait_gone(self, timeout: float | None = None) -> bool:
-        """Waits until the group is verified gone (or named as unverified, or kept); False if it is not yet."""
-        return self._finished.wait(timeout)
-
-    def exception(self, timeout: float | None = None) -> BaseException | None:
-        """The exception that the run ended with, or None."""
-        self.wait(timeout)
-        remote = self._objects.get("error")
-        return failure(self._record, remote.data if remote else None)
-
-    def result(self, timeout: float | None = None) -> Any:
-        """What the function returned, or the -o variables by name. Raises what `exception()` says."""
-        error = self.exception(timeout)
-        if error is not None:
-            raise error
-        found = self.outputs()
-        return found.get(RETURNED) if self._record.spec.function else found
-
-    def outputs(self) -> dict[str, Any]:
-        """The -o variables that came home, by name."""
-        from .exchange import decode
-
-        return {name[4:]: decode(item.data) for name, item in self._objects.items() if name.startswith("var:")}
-
-    def __await__(self) -> Generator[Any, None, Run]:
-        return asyncio.to_thread(self.wait).__await__()
-
-    def add_done_callback(self, call: Callable[[Run], Any]) -> None:
-        """Calls `call(run)` at the end, from a thread; at once if it is over."""
-        with self._lock:
-            if not self._settled.is_set():
-                self._callbacks.append(call)
-                return
-        call(self)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if not self.done():
-            self.cancel("left its with block")
-
-    # -- ending ---------------------------------------------------------------------------------------------------
-
-    def cancel(self, reason: str = "cancelled") -> bool:
-        """Asks for the end: the group is deleted. False if the run is over already."""
-        with self._lock:
-            if self._record.outcome is not None:
-                return False
-            self.emit(ev.CancelRequested(datetime.now(UTC), reason))
-        self.wish.want("cancel")
-        return True
-
-    def detach(self) -> None:
-        """Stops following; the run goes on and is bounded by its time-out."""
-        self.wish.want("detach")
-
-    # -- events ---------------------------------------------------------------------------------------------------
-
-    def subscribe(self) -> tuple[RunRecord, bytes, queue.SimpleQueue[tuple[RunRecord, ev.Event]]]:
-        """(record now, log so far, what comes from here on)."""
-        with self._lock:
-            events: queue.SimpleQueue[tuple[RunRecord, ev.Event]] = queue.SimpleQueue()
-            self._subscribers.append(events)
-            return self._record, self.log_bytes(), events
-
-    def unsubscribe(self, events: queue.SimpleQueue[tuple[RunRecord, ev.Event]]) -> None:
-        with self._lock:
-            if events in self._subscribers:
-                self._subscribers.remove(events)
-
-    def follow(self, events: queue.SimpleQueue[tuple[RunRecord, ev.Event]]) -> Iterator[tuple[RunRecord, ev.Event | None]]:
-        """(record, event) as they come, (record, None) about every SLICE_S of silence; ends with the run."""
-        record = self._record
-        while True:
-            settled = self._settled.is_set()
-            try:
-                item = events.get(block=not settled, timeout=SLICE_S)
-            except queue.Empty:
-                if settled:
-                    return
-                yield record, None  # never ahead of the events: what they bring is shown once, in order
-            else:
-                record = item[0]
-                yield item
-
-    def emit(self, event: ev.Event) -> RunRecord:
-        """Folds the event, keeps what it brings, tells the subscribers. Called by the driving thread, and by `cancel`."""
-        with self._lock:
-            if isinstance(event, ev.TextReceived):
-                self._keep_text(event.data)
-            elif isinstance(event, ev.ObjectArrived):
-                self._objects[event.name] = event
-            self._record = fold(self._record, event)
-            if not isinstance(event, _QUIET):
-                self._store.save(self._record)
-            for events in self._subscribers:
-                events.put((self._record, event))
-            record = self._record
-        if record.detached or (record.outcome is not None and record.group in _ON_ITS_WAY):
-            self._settle()
-        elif isinstance(event, ev.Ended):
-            self._settle_soon()
-        return record
-
-    def _settle_soon(self) -> None:
-        """A deletion whose request does not get through must not hold whoever waits; the driving thread goes on with it."""
-        timer = threading.Timer(DELETE_HEAD_START_S, self._settle)
-        timer.daemon = True
-        timer.start()
-
-    def _keep_text(self, data: bytes) -> None:
-        if self._log_in_memory is not None:
-            self._log_in_memory += data
-            return
-        rest = memoryview(data)
-        try:
-            if self._log is None:
-                self._log = Path(self._record.log_path).open("ab", buffering=0)  # noqa: SIM115  # held as long as the run
-                self._log_size = self._log.seek(0, os.SEEK_END)
-            while rest:
-                written = self._log.write(rest) or 0
-                self._log_size += written
-                rest = rest[written:]
-        except OSError as error:
-            self._log_in_memory = bytearray(self._log_on_disk()[: self._log_size]) + rest
-            self.emit(ev.Warned(datetime.now(UTC), f"the log file cannot be written ({error.strerror}); the output is kept in memory"))
-
-    def _log_on_disk(self) -> bytes:
-        try:
-            return Path(self._record.log_path).read_bytes() if self._record.log_path else b""
-        except OSError:
-            return b""
-
-    def _settle(self) -> None:
-        with self._lock:
-            if self._settled.is_set():
-                return
-            self._settled.set()
-            callbacks, self._callbacks = self._callbacks, []
-        for call in callbacks:
-            try:
-                call(self)
-            except Exception:  # somebody else's callback must not keep a group from its deletion
-                logging.getLogger(__name__).exception("a callback of run %s", self.run_id)
-
-    def finish(self) -> None:
-        """The driving thread is done with this run."""
-        with self._lock:
-            if self._log is not None:
-                self._log.close()
-                self._log = None
-        self._settle()
-        self._finished.set()
 
 
 class Runs:
@@ -370,6 +75,19 @@ class Runs:
         except OSError:
             return str(self._store.log_path(f"{record.run_id}-again"))
         return str(path)
+
+    @contextmanager
+    def reined(self) -> Iterator[None]:
+        """A run that this thread begins inside is cancelled where an interrupt leaves the block: between its start and its display
+        nobody else would."""
+        known = set(self._runs)
+        try:
+            yield
+        except KeyboardInterrupt:
+            for run_id, run in list(self._runs.items()):
+                if run_id not in known and run.begun_by == threading.get_ident() and run.record.spec.on_interrupt == "stop":
+                    run.cancel("interrupted")
+            raise
 
     def get(self, run_id: str) -> Run | None:
         return self._runs.get(run_id)

@@ -63,6 +63,8 @@ def house() -> House:
         if _house is None or _house.folder != folder:
             store = HistoryStore(folder)
             _house = House(folder, store, Presence(folder), Runs(store))
+            for session in _sessions.values():
+                session.close()
             _sessions.clear()
             atexit.register(_house.runs.settle)
         return _house
@@ -108,6 +110,7 @@ class Session:
         self._server: LocalServer | None = None
         self._backends: dict[str, AciBackend] = {}
         self._secret_of_principal: str | None = None
+        self._verified = False
         self._credential: Any = None
 
     # -- making runs ----------------------------------------------------------------------------------------------
@@ -189,6 +192,7 @@ class Session:
         backend: Backend = self.backend(spec.resource_group)
         if self.place.target == "local":
             self.local_server()
+        self._verify_once()
         if spec.if_exists != "fail":
             from .existing import settle
 
@@ -200,9 +204,21 @@ class Session:
         return self.house.runs.start(record, group, backend, foreground=foreground)
 
     def adopt(self, record: RunRecord, *, foreground: bool = True) -> Run:
-        """Follows a run that another kernel began."""
+        """Follows a run that another kernel began. Raises OptionError where that kernel lives."""
+        from .sweep import take_over
+
         self.house.presence.hold()
+        mine = self.house.runs.get(record.run_id)
+        record = mine.record if mine is not None else take_over(self, record)
         return self.house.runs.adopt(record, self.backend(record.resource_group), foreground=foreground)
+
+    def _verify_once(self) -> None:
+        """The first run of a session looks in the background at deletions that an earlier one left unverified."""
+        if not self._verified:
+            self._verified = True
+            from .sweep import verify_in_background
+
+            verify_in_background(self)
 
     # -- the other end --------------------------------------------------------------------------------------------
 
@@ -227,6 +243,12 @@ class Session:
                 idle_s=float(self.settings.get("local_idle_s") or 900),
             )
         return self._server
+
+    def close(self) -> None:
+        """Closes the connections of this session; runs that still go on open new ones."""
+        with _lock:
+            for backend in self._backends.values():
+                backend.close()
 
     def _endpoint(self, resource_group: str) -> Endpoint:
         from .aci import AZURE_URL, Endpoint

@@ -45,7 +45,8 @@ MAY: dict[str, set[str]] = {
     "follow": GROUND | {"stage", "telling", "ending"},
     "removal": GROUND | {"stage"},
     "lifecycle": ENGINE,
-    "runs": ENGINE | {"failures", "exchange"},
+    "handle": GROUND | {"stage", "failures", "exchange"},
+    "runs": ENGINE | {"handle"},
     "sweep": {"errors", "events", "payload", "record", "removal", "runs"},
     "existing": {"errors", "payload", "record", "removal", "runs", "snapshot"},
     # the history
@@ -86,6 +87,7 @@ MAY: dict[str, set[str]] = {
 NEVER: dict[str, set[str]] = {
     **{key: {"azure", "IPython", "ipywidgets", "pandas", "threading", "socket", "subprocess", "sqlite3", "time", "os"} for key in GROUND},
     **{key: {"azure", "IPython", "ipywidgets", "pandas", "threading", "sqlite3", "time"} for key in ENGINE - GROUND},
+    "handle": {"azure", "IPython", "ipywidgets", "pandas"},
     "runs": {"azure", "IPython", "ipywidgets", "pandas"},
     "history": {"azure", "IPython"},
     "settings": {"azure", "IPython"},
