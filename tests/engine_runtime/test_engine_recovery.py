@@ -64,12 +64,12 @@ def test_what_ended_meanwhile_is_told_as_it_was(serve: Callable[..., Server], po
 
 
 def test_containers_end_by_themselves_when_no_server_comes_back(serve: Callable[..., Server], podman: Podman, tmp_path: Path) -> None:
-    server = serve("--idle-timeout", "2")
+    server = serve("--idle-timeout", "6")
     server.put("lonely", body(box(script="sleep 600"), box("other", "sleep 600")))
     server.until("lonely", lambda _: _running(server, "lonely"))
     server.kill()
     assert len(podman.containers(server.state_dir)) == 3
-    _until(lambda: podman.containers(server.state_dir) == [], 30)
+    _until(lambda: podman.containers(server.state_dir) == [], 40)
     _until(lambda: processes_of(tmp_path) == [])
 
 

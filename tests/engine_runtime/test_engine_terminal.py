@@ -23,7 +23,7 @@ def terminal(server: Server, name: str, command: str, rows: int = 24, cols: int 
     try:
         yield socket
     finally:
-        socket.close()
+        socket.shutdown()
 
 
 def rest(socket: websocket.WebSocket) -> str:

@@ -68,7 +68,7 @@ class Images:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(pull.resolved.wait(), FIRST_WORD_S)
         if pull.task.done() and not pull.task.cancelled() and isinstance(failed := pull.task.exception(), EngineFailed):
-            if is_refusal(str(failed)):
+            if is_refusal(str(failed)) or image.startswith("localhost/"):  # a name for images made here: no registry has it
                 raise errors.image_inaccessible(image, plan.name, f" ({failed})") from failed
         elif pull.task.done():
             await self._look(plan, image)
