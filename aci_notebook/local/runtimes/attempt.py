@@ -109,10 +109,12 @@ class Attempt:
             return None
         attempt = cls(folder, launch)
         asyncio.get_running_loop().add_reader(attempt._fifo, attempt._on_news)
+        attempt._look()
+        if attempt._started is None:  # said before looking: a guardian that comes up late either sees it or is seen
+            (folder / "abandoned").touch(mode=0o600)
         if attempt._guardian_lives():
             await attempt._until_started()
         else:
-            (folder / "abandoned").touch(mode=0o600)
             attempt._look()
             attempt._end_orphans()
             attempt._settle()
@@ -154,7 +156,7 @@ class Attempt:
 
     async def _until_started(self) -> None:
         deadline = asyncio.get_running_loop().time() + START_LIMIT_S
-        while self._started is None and self._exit is None:
+        while self._started is None and self._exit is None and not self._over.is_set():
             died = self._process is not None and self._process.poll() is not None
             self._look()
             if self._started is None and self._exit is None:
