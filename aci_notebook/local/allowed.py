@@ -10,8 +10,8 @@ from typing import Any
 
 from . import errors
 from .group import Condition, Group
+from .locations import normalised_location
 from .plans import plan_group
-from .validation import normalised_location
 
 
 class Answer(Enum):

@@ -75,17 +75,18 @@ class App:
         tracking = str(uuid.uuid4())
         effect = self._faults.next_for(route.kind, self._arm.group_name(values))
         headers: dict[str, str] = {}
-        region = self._arm.region_of(values) if route.ours else ""
         try:
             _check_api_version(request, route)
             budget = self._budgets.setdefault(values.get("subscription", "").lower(), Budgets())
             is_group = route.kind in ("create", "delete")
             now = self._world.clock.now()
             headers |= budget.count(request.method, is_group=is_group, now=now, limits=self._world.limits)
+            region = self._arm.region_of(values) if route.ours else ""
             response = await self._answer(route, values, request, effect)
+            region = region or (self._arm.region_of(values) if route.ours else "")  # it may have been made just now
         except ServiceError as error:
             response = error_response(error)
-        region = region or (self._arm.region_of(values) if route.ours else "")  # it may have been made just now
+            region = "" if error.by_arm or not route.ours else self._arm.region_of(values)
         headers |= _tracing_headers(region, tracking, request)
         return replace(response, headers={**headers, **response.headers})
 

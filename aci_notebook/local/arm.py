@@ -8,25 +8,40 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import json
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from . import errors, inferred, views
 from .deployment import World
 from .group import Group, GroupKey, Operation
 from .groups import Groups
+from .locations import LOCATIONS, normalised_location
 from .logwindow import read_window
 from .messages import Request, Response
 from .quotas import usages
 from .sessions import Session, Sessions
-from .surface import GROUP, Fields, TextMap, parse
-from .validation import LOCATIONS, normalised_location
+from .shapes import Fields, Listed, Text, TextMap, parse
+from .surface import GROUP
 
 Values = Mapping[str, str]
 OPERATION_VERSION = "2018-06-01"  # whatever version the request used (aci-facts §2.1)
 TENANT = "11111111-1111-1111-1111-111111111111"
 CACHED_IMAGES = ("python:3", "alpine:latest", "busybox:latest", "debian:stable-slim", "ubuntu:latest")
-PATCHABLE = Fields({"tags": TextMap()})
+PROVIDER_OPERATIONS = (
+    ("read", "Container Group", "Get all container groups"),
+    ("write", "Container Group", "Create or update a container group"),
+    ("delete", "Container Group", "Delete a container group"),
+    ("start/action", "Container Group", "Start a container group"),
+    ("stop/action", "Container Group", "Stop a container group"),
+    ("restart/action", "Container Group", "Restart a container group"),
+    ("containers/logs/read", "Container", "Get the logs of a container"),
+    ("containers/exec/action", "Container", "Run a program in a container"),
+    ("containers/attach/action", "Container", "Attach to the output of a container"),
+    ("outboundNetworkDependenciesEndpoints/read", "Container Group", "List the endpoints that a container group needs"),
+)
+PATCHABLE = Fields({"tags": TextMap(), "location": Text(), "zones": Listed(Text())})
 
 
 class Arm:
@@ -81,18 +96,19 @@ class Arm:
 
     async def list_groups(self, request: Request, values: Values) -> Response:
         wanted = GroupKey(values["subscription"], values.get("resource_group", ""), "").folded()
+        after = _skipped(request.query.get("$skiptoken"))
         found = [
-            group
-            for group in self._groups.all()
-            if group.key.folded().subscription == wanted.subscription and wanted.resource_group in ("", group.key.folded().resource_group)
+            (key.resource_group, key.name, group)
+            for key, group in ((group.key.folded(), group) for group in self._groups.all())
+            if key.subscription == wanted.subscription and wanted.resource_group in ("", key.resource_group)
         ]
-        first = _skipped(request.query.get("$skiptoken", ""))
-        last = first + max(1, self._world.limits.page_size)
-        shown: dict[str, Any] = {"value": [self._show(g, request, instance_view=False) for g in found[first:last]]}
-        if last < len(found):
-            token = base64.urlsafe_b64encode(str(last).encode()).decode()
+        found = sorted(row for row in found if row[:2] > after)
+        page = found[: max(1, self._world.limits.page_size)]
+        shown: dict[str, Any] = {"value": [self._show(group, request, instance_view=False) for *_, group in page]}
+        if len(page) < len(found):
+            token = quote(base64.urlsafe_b64encode(json.dumps(page[-1][:2]).encode()).decode())
             shown["nextLink"] = f"{request.origin}{request.path}?api-version={request.query['api-version']}&%24skiptoken={token}"
-        for group in found:
+        for *_, group in page:
             group.gate.count_read()
         return Response(200, shown)
 
@@ -140,8 +156,9 @@ class Arm:
 
     async def get_operation(self, request: Request, values: Values) -> Response:
         found = self._groups.operation(values["operation"])
-        if found is None:
-            raise errors.ServiceError(404, "ResourceNotFound", f"The operation '{values['operation'][:80]}' was not found.")
+        if found is None or found[1].key.subscription.lower() != values["subscription"].lower():
+            message = f"The container group of the operation '{values['operation'][:80]}' was not found."
+            raise errors.ServiceError(404, inferred.OPERATION_OF_NO_GROUP, message)
         operation, group = found
         shown = views.show_operation(operation, group, self._world.limits)
         group.gate.count_read()
@@ -159,20 +176,18 @@ class Arm:
         return Response(200, {"value": [{"osType": "Linux", "image": image} for image in CACHED_IMAGES]})
 
     async def list_provider_operations(self, request: Request, values: Values) -> Response:
-        verbs = {"read": "Get", "write": "Create or update", "delete": "Delete", "start/action": "Start"}
-        verbs |= {"stop/action": "Stop", "restart/action": "Restart"}
         shown = [
             {
-                "name": f"{views.GROUP_TYPE}/{verb}",
+                "name": f"{views.GROUP_TYPE}/{action}",
                 "display": {
                     "provider": "Microsoft Container Instance",
-                    "resource": "Container Group",
-                    "operation": f"{text} container group",
-                    "description": f"{text} a container group.",
+                    "resource": resource,
+                    "operation": text,
+                    "description": f"{text}.",
                 },
                 "origin": "User",
             }
-            for verb, text in verbs.items()
+            for action, resource, text in PROVIDER_OPERATIONS
         ]
         return Response(200, {"value": shown})
 
@@ -245,11 +260,17 @@ def _tail(text: str | None) -> int | None:
     return int(text)
 
 
-def _skipped(token: str) -> int:
+def _skipped(token: str | None) -> tuple[str, str]:
+    """The resource group and name that a page begins after; raises a 400 for a token that no list gave out."""
+    if token is None:
+        return "", ""
     try:
-        return int(base64.urlsafe_b64decode(token.encode()).decode() or "0")
-    except (ValueError, binascii.Error):
-        raise errors.invalid("bad value", "The query parameter '$skiptoken' is invalid.") from None
+        match json.loads(base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)):
+            case [str(resource_group), str(name)]:
+                return resource_group, name
+    except (ValueError, binascii.Error, RecursionError):
+        pass
+    raise errors.invalid("bad value", "The query parameter '$skiptoken' is invalid.")
 
 
 def _screen_size(size: Any, name: str, default: int) -> int:

@@ -7,6 +7,28 @@ from __future__ import annotations
 
 from . import inferred
 
+BY_ARM = frozenset(
+    (
+        "AuthenticationFailed",
+        "HostNotAllowed",
+        "InvalidApiVersionParameter",
+        "InvalidResourceLocation",
+        "InvalidResourceType",
+        "InvalidSubscriptionId",
+        "LocationNotAvailableForResourceType",
+        "LocationRequired",
+        "MethodNotAllowed",
+        "MissingApiVersionParameter",
+        "NoRegisteredProviderFound",
+        "RequestContentTooLarge",
+        "ResourceGroupNotFound",
+        "ResourceNotFound",
+        "ResourceRequestsThrottled",
+        "SubscriptionRequestsThrottled",
+    )
+)
+"""Codes that the resource manager answers before the provider is asked (aci-facts §1, §7)."""
+
 
 class ServiceError(Exception):
     """A refusal as the service would word it."""
@@ -17,6 +39,11 @@ class ServiceError(Exception):
         self.code = code
         self.message = message
         self.retry_after = retry_after
+
+    @property
+    def by_arm(self) -> bool:
+        """Whether the resource manager answers, not the provider."""
+        return self.code in BY_ARM
 
 
 def refusal(code: str, message: str) -> ServiceError:

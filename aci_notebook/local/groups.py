@@ -174,12 +174,17 @@ class Groups:
         return operation
 
     def tag(self, key: GroupKey, changes: dict[str, Any]) -> Group:
-        """Replace the tags (not merged, A13)."""
+        """Replace the tags (not merged, A13); a location or zone may be named, but not changed."""
         deployment = self._deployment(key)
-        ask("tag", deployment.group)
-        deployment.group.body.update(changes)
-        deployment.save()
-        return deployment.group
+        group = deployment.group
+        ask("tag", group)
+        check_place(group, changes)
+        if "zones" in changes and changes["zones"] != group.body.get("zones", []):
+            raise errors.invalid("immutable update", f"The zones of the container group '{group.key.name}' cannot be changed.")
+        if "tags" in changes:
+            group.body["tags"] = changes["tags"]
+            deployment.save()
+        return group
 
     def container(self, key: GroupKey, name: str) -> tuple[Group, ContainerPlan]:
         """A container of a group; raises a 404 if either is missing."""

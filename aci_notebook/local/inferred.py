@@ -36,6 +36,9 @@ CODE: Final = {
     "bad port": "InvalidPort",
     "bad ip address": "InvalidIpAddress",
     "bad resources": "InvalidResourceRequests",
+    "bad registry": "InvalidImageRegistryCredential",
+    "bad identity": "InvalidIdentity",
+    "bad spot": "InvalidSpotContainerGroup",
     "bad value": "InvalidRequestContent",
     "not on this runtime": "UnsupportedFeature",
     "bad exec": "InvalidExecCommand",
@@ -80,3 +83,9 @@ PATCH_IN_TRANSITION: Final = "refused"
 
 RESOURCE_GROUPS: Final = "all exist"
 """A local ACI has no resource groups to create first: each name is one, wherever it is asked for."""
+
+OPERATION_OF_NO_GROUP: Final = "ContainerGroupNotFound"
+"""Code of the 404 for an operation whose group was deleted: what a plugin's poller reported (aci-facts §11)."""
+
+LIST_ORDER: Final = "by name"
+"""Lists go by resource group and name, so that paging loses nothing when groups come and go meanwhile."""

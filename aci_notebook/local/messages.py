@@ -66,6 +66,6 @@ class Response:
 def error_response(error: ServiceError) -> Response:
     """The envelope of an error (aci-facts §1)."""
     headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
-    if error.status == 404:
+    if error.by_arm:
         headers["x-ms-failure-cause"] = "gateway"
     return Response(error.status, {"error": {"code": error.code, "message": error.message}}, headers)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from .errors import refusal
 from .group import Group
 from .limits import Limits
+from .locations import normalised_location
 from .plans import GroupPlan
-from .validation import normalised_location
 
 
 @dataclass(frozen=True)

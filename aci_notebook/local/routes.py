@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from .errors import ServiceError
-from .validation import check_location
+from .locations import check_location
 
 PROVIDER = "providers/Microsoft.ContainerInstance"
 GROUPS = f"subscriptions/{{subscription}}/resourceGroups/{{resource_group}}/{PROVIDER}/containerGroups"

@@ -14,6 +14,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from .errors import ServiceError, invalid, refusal
+from .locations import check_location
+from .platform_rules import check_platform
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 VOLUME_NAME = re.compile(r"(?!.*--)[a-z0-9][-a-z0-9]{3,61}[a-z0-9]")
@@ -40,23 +42,7 @@ RESERVED_PORTS = (
     range(20000, 30001),
     range(49152, 65535),
 )
-LOCATIONS = frozenset(
-    """
-    australiacentral australiaeast australiasoutheast austriaeast belgiumcentral brazilsouth canadacentral canadaeast
-    centralindia centralus chilecentral eastasia eastus eastus2 francecentral germanywestcentral indonesiacentral
-    israelcentral italynorth japaneast japanwest jioindiawest koreacentral malaysiawest mexicocentral newzealandnorth
-    northcentralus northeurope norwayeast polandcentral qatarcentral southafricanorth southcentralus southeastasia
-    southindia spaincentral swedencentral switzerlandnorth uaenorth uksouth ukwest westcentralus westeurope westindia
-    westus westus2 westus3
-    """.split()  # noqa: SIM905 - a list of literals would fill a page
-)
-
 Body = dict[str, Any]
-
-
-def normalised_location(location: str) -> str:
-    """`West Central US` → `westcentralus`, as in operation URLs and usage ids."""
-    return location.replace(" ", "").lower()
 
 
 def validate(name: str, body: Body) -> None:
@@ -77,20 +63,9 @@ def validate(name: str, body: Body) -> None:
     _check_volumes(properties)
     for container in properties["containers"]:
         _check_resources(name, container, properties["containers"])
-    _check_priority(properties)
+    check_platform(body)
     _check_totals(name, properties)
     _check_address(properties)
-
-
-def check_location(location: str) -> None:
-    """Raise ARM's refusal of a location that has no ACI."""
-    if normalised_location(location) not in LOCATIONS:
-        raise refusal(
-            "LocationNotAvailableForResourceType",
-            f"The provided location '{location[:80]}' is not available for resource type "
-            f"'Microsoft.ContainerInstance/containerGroups'. List of available regions for the resource type is "
-            f"'{','.join(sorted(LOCATIONS))}'.",
-        )
 
 
 def _bad_name(kind: str, name: str, situation: str) -> ServiceError:
@@ -125,6 +100,9 @@ def _check_containers(properties: Body) -> None:
             raise invalid("bad container", f"The container '{name}' has no image.")
         _check_variables(name, fields.get("environmentVariables", []))
         _check_mounts(name, fields.get("volumeMounts", []), volumes)
+        for probe in (fields[member] for member in ("livenessProbe", "readinessProbe") if member in fields):
+            if ("exec" in probe) == ("httpGet" in probe):
+                raise invalid("bad container", f"A probe of the container '{name}' needs one of 'exec' and 'httpGet'.")
     _check_unique("container", (container["name"] for container in (*containers, *inits)), "bad container")
 
 
@@ -238,32 +216,6 @@ def _check_resources(group: str, container: Body, containers: list[Body]) -> Non
                 f"The '{member}' limit '{limits[member]}' of container '{name}' in container group '{group}' is greater "
                 f"than the total request '{total}' of the container group.",
             )
-
-
-def _check_priority(properties: Body) -> None:
-    priority = properties.get("priority")
-    if priority is None:
-        return
-    if priority.lower() not in ("regular", "spot"):
-        raise refusal("PriorityNotSpecified", "The 'priority' must be one of 'Regular,Spot'.")
-    properties["priority"] = priority.capitalize()
-    if properties["priority"] != "Spot":
-        return
-    if "ipAddress" in properties:
-        raise refusal(
-            "SpotPriorityContainerGroupNotSupportedForInboundConnectivity",
-            "Container groups with priority 'Spot' do not support inbound connectivity.",
-        )
-    if properties.get("sku", "Standard") != "Standard":
-        raise refusal(
-            "SpotPriorityContainerGroupNotSupportedInSku",
-            f"Container groups with priority 'Spot' are not supported in sku '{properties['sku']}'.",
-        )
-    if any("gpu" in _requests(container) for container in properties["containers"]):
-        raise refusal(
-            "SpotPriorityContainerGroupWithGPUResourcesNotSupported",
-            "Container groups with priority 'Spot' do not support GPU resources.",
-        )
 
 
 def _requests(container: Body) -> Body:

@@ -12,10 +12,11 @@ from typing import Any
 
 from .group import Group, GroupKey, Operation
 from .limits import Limits
+from .locations import normalised_location
 from .quotas import Usage
+from .shapes import echo
 from .states import Life, PlatformEvent, StateView
-from .surface import GROUP, echo
-from .validation import normalised_location
+from .surface import GROUP
 
 Json = dict[str, Any]
 
@@ -128,7 +129,9 @@ def _show_address(group: Group, sent: Json) -> Json | None:
     address = group.address
     if sent["type"] == "Private" and address is None:
         return None
-    shown = dict(sent) | ({} if address is None else {"ip": address})
+    shown = {member: value for member, value in sent.items() if member != "ip"}  # nobody can choose the address
+    if address is not None:
+        shown["ip"] = address
     if "dnsNameLabel" in sent:
         shown["fqdn"] = f"{sent['dnsNameLabel']}.{normalised_location(group.plan.location)}.azurecontainer.io"
     return shown
