@@ -27,6 +27,7 @@ from .surface import GROUP
 
 Values = Mapping[str, str]
 OPERATION_VERSION = "2018-06-01"  # whatever version the request used (aci-facts §2.1)
+HOME_SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"  # there before any group is: az will not log in without one
 TENANT = "11111111-1111-1111-1111-111111111111"
 CACHED_IMAGES = ("python:3", "alpine:latest", "busybox:latest", "debian:stable-slim", "ubuntu:latest")
 PROVIDER_OPERATIONS = (
@@ -211,7 +212,7 @@ class Arm:
         )
 
     async def list_subscriptions(self, request: Request, values: Values) -> Response:
-        known = dict.fromkeys(group.key.subscription for group in self._groups.all())
+        known = dict.fromkeys([HOME_SUBSCRIPTION, *(group.key.subscription for group in self._groups.all())])
         return Response(200, {"value": [_show_subscription(subscription) for subscription in known]})
 
     async def get_subscription(self, request: Request, values: Values) -> Response:

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,8 +52,8 @@ def test_python_in_a_container(client: Callable[[str], Any]) -> None:
         "open('made.txt', 'w').write('from the container')\n"
     )
     got = client(
-        f"run = aci_notebook.submit({cell!r}, image={PYTHON!r}, cpu=0.5, memory_gb=0.5, inputs={{'numbers': [1, 2, 3]}}, "
-        "output=['total'], secret=['TOKEN=hidden']).wait()\n"
+        f"run = aci_notebook.submit({cell!r}, image={PYTHON!r}, cpu=1, memory_gb=1, inputs={{'numbers': [1, 2, 3]}}, "
+        "outputs=['total'], secrets=['TOKEN=hidden']).wait()\n"
         "print(json.dumps([run.record.outcome.kind, run.log(), run.outputs()['total'], run.wait_gone(30)]))"
     )
     outcome, log, total, gone = got
@@ -65,9 +64,9 @@ def test_python_in_a_container(client: Callable[[str], Any]) -> None:
 
 
 def test_a_failure_and_memory(client: Callable[[str], Any]) -> None:
-    cell = "print('before'); blocks = []\nwhile True: blocks.append(bytearray(10_000_000))"
+    cell = "print('before'); blocks = []\nwhile True: blocks.append(b'x' * 10_000_000)"
     got = client(
-        f"run = aci_notebook.submit({cell!r}, image={PYTHON!r}, cpu=0.5, memory_gb=0.3).wait()\n"
+        f"run = aci_notebook.submit({cell!r}, image={PYTHON!r}, cpu=1, memory_gb=1).wait()\n"
         "print(json.dumps([run.record.outcome.kind, run.record.outcome.exit_code, run.log()]))"
     )
     assert got[1] == 137, got
@@ -79,8 +78,8 @@ def test_the_shell_runner_in_an_image_without_python(client: Callable[[str], Any
     script = "for i in 1 2 3; do echo line $i; done; echo $FRUIT; ls /aci/in | grep -c runner; exit 3"
     got = client(
         "from aci_notebook.session import connect_for\n"
-        "session = connect_for(None)\n"
-        f"spec = session.spec({{'image': 'busybox', 'cpu': 0.5, 'memory_gb': 0.3, 'env': ['FRUIT=a pear']}}, None, "
+        "session = connect_for({})\n"
+        f"spec = session.spec({{'image': 'busybox', 'cpu': 1, 'memory_gb': 1, 'env': ['FRUIT=a pear']}}, None, "
         f"command=['sh', '-c', {script!r}])\n"
         "run = session.submit(spec, foreground=False).wait()\n"
         "print(json.dumps([run.record.outcome.kind, run.record.outcome.exit_code, run.log()]))"
