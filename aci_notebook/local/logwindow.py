@@ -8,7 +8,9 @@ long the log is.
 from __future__ import annotations
 
 import os
-from bisect import bisect_right
+import sys
+from array import array
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,14 +75,18 @@ class Spool:
 
     def marks_from(self, start: int, size: int) -> list[tuple[int, int]]:
         """(start, stamp) of each line with a byte in [start, size), oldest first."""
-        marks: list[tuple[int, int]] = []
+        starts, stamps = array("Q"), array("Q")
         for base in self._bases():
-            with open(self._folder / f"marks-{base}", "rb") as file:
-                for mark in MARK.iter_unpack(file.read()):
-                    if mark[0] < size and (not marks or mark[0] > marks[-1][0]):
-                        marks.append(mark)
-        first = bisect_right(marks, (start, 1 << 63)) - 1
-        return marks[max(0, first) :]
+            content = (self._folder / f"marks-{base}").read_bytes()
+            pairs = array("Q", content[: len(content) // MARK.size * MARK.size])
+            if sys.byteorder == "big":
+                pairs.byteswap()
+            some = pairs[0::2]
+            first = bisect_right(some, starts[-1]) if starts else 0  # a new segment repeats the mark of an open line
+            starts += some[first:]
+            stamps += pairs[1::2][first:]
+        first, last = max(0, bisect_right(starts, start) - 1), bisect_left(starts, size)
+        return list(zip(starts[first:last], stamps[first:last], strict=True))
 
 
 def read_window(spool: Spool, window: Window, tail: int | None, timestamps: bool) -> str:
@@ -96,7 +102,7 @@ def read_window(spool: Spool, window: Window, tail: int | None, timestamps: bool
     content = spool.read(start, size)
     cut = _inside_character(content) if start else 0
     content, start = content[cut:], start + cut
-    if timestamps:
+    if timestamps and content:
         content = _stamped(content, start, marks or spool.marks_from(start, size))
     return content.decode("utf-8", "replace")
 
@@ -110,25 +116,23 @@ def _inside_character(content: bytes) -> int:
 
 
 def _stamped(content: bytes, start: int, marks: list[tuple[int, int]]) -> bytes:
-    marks = [mark for i, mark in enumerate(marks) if i + 1 == len(marks) or marks[i + 1][0] > start]
-    starts = [max(0, begin - start) for begin, _ in marks]
-    ends = [*starts[1:], len(content)]
-    stamps = _Stamps()
-    return b"".join(
-        part for (_, ticks), begin, end in zip(marks, starts, ends, strict=True) for part in (stamps.text(ticks), content[begin:end])
-    )
+    """`content`, which begins at byte `start` of the output, with the stamp of its line before each line.
 
-
-class _Stamps:
-    """Formats ticks as RFC 3339 with seven decimals and a space, keeping the second it formatted last."""
-
-    def __init__(self) -> None:
-        self._second = -1
-        self._prefix = b""
-
-    def text(self, ticks: int) -> bytes:
-        second, fraction = divmod(ticks, TICKS)
-        if second != self._second:
-            self._second = second
-            self._prefix = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.").encode()
-        return self._prefix + b"%07dZ " % fraction
+    A stamp is RFC 3339 with seven decimals and a space. All lines of one second are put together by one formatting
+    operation: 100,000 lines in a tenth of the time that line by line takes.
+    """
+    first = max(0, bisect_right(marks, (start, 1 << 63)) - 1)
+    stamps = [ticks for _, ticks in marks[first:]]
+    lines = content.split(b"\n")
+    end = b"" if lines[-1] else b"\n"  # what follows a last newline is no line yet, and has no mark
+    parts, at = [], 0
+    while at < len(stamps):
+        second = stamps[at] // TICKS
+        upto = bisect_left(stamps, (second + 1) * TICKS, at)
+        values: list[int | bytes] = [0] * (2 * (upto - at))
+        values[0::2] = [ticks - second * TICKS for ticks in stamps[at:upto]]
+        values[1::2] = lines[at:upto]
+        moment = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S").encode()
+        parts.append((b"\n" + moment + b".%07dZ %b") * (upto - at) % tuple(values))
+        at = upto
+    return b"".join(parts)[1:] + end

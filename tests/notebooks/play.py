@@ -1,7 +1,7 @@
 """Plays a notebook with nbclient, as a script that another user can run: `play.py IN OUT [--kill-local-aci-after TEXT]`.
 
 With the option the local ACI is killed hard as soon as a log of the home holds the text; what it had counted by then is written beside
-the notebook, because the counts die with it.
+the notebook.
 """
 
 from __future__ import annotations
