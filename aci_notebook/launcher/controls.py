@@ -116,7 +116,9 @@ class NumberControl(Control):
 
     def made(self) -> w.Widget:
         start = _number(self.default)
-        self.entry = w.FloatText(value=start, description=label_of(self.field), tooltip=help_of(self.field)).add_class("aci-number")
+        self.entry = w.FloatText(
+            value=start, description=label_of(self.field), tooltip=help_of(self.field), continuous_update=True
+        ).add_class("aci-number")
         presets = [
             w.Button(description=f"{preset:g}", tooltip=f"{label_of(self.field)} {preset:g} {self.field.unit}")
             for preset in self.field.presets

@@ -252,6 +252,8 @@ class Launcher:
         _set(self.header, header_html(record, now, False, estimate=self._estimate(record, now), background=not over, spoken=False))
         if mine:
             self._lock_run(not over)
+        if over:
+            self.panel.refresh()
 
     def _lock_run(self, running: bool) -> None:
         self.run_button.disabled = running
