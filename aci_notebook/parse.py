@@ -236,9 +236,13 @@ def python_minor_of(image: str) -> str:
 
 
 def parse_requirements(value: Any, option: str) -> tuple[str, ...]:
+    """The requirements, one a text; one with a marker (`six ; python_version > "3"`) or an option of pip stays whole."""
     texts = [value] if isinstance(value, str) else list(value)
+    words: list[str] = []
     try:
-        words = [word for text in texts for word in shlex.split(str(text).replace(",", " ") if _bare(str(text)) else str(text))]
+        for text in map(str, texts):
+            whole = ";" in text or text.lstrip().startswith("-")
+            words += [text.strip()] if whole else shlex.split(text.replace(",", " ") if _bare(text) else text)
     except ValueError:
         raise OptionError(option, value, "has a quote that is not closed") from None
     for word in words:

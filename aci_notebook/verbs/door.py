@@ -120,7 +120,7 @@ class Verbs:
 
     def options_only(self, line: str) -> None:
         """A `%%aci` line without a body: --help, or an error that says what is missing."""
-        if text.parse(line, self.magics.evaluate).wants_help:
+        if line.strip() != "--" and text.parse(line, self.magics.evaluate).wants_help:
             say(text.help_text())
             return
         raise OptionError(

@@ -122,6 +122,14 @@ def events(desk: Desk, given: Parsed) -> pd.DataFrame:
     return frame.assign(at=pd.to_datetime(frame["at"], utc=True))
 
 
+def gc(desk: Desk, given: Parsed) -> pd.DataFrame:
+    import pandas as pd
+
+    from ..sweep import COLUMNS, gc
+
+    return pd.DataFrame(gc(desk.session(), dry_run=bool(given.values.get("dry_run"))), columns=list(COLUMNS))
+
+
 class Inspection(dict[str, Any]):
     """A group or a run as plain data; shown as YAML."""
 
