@@ -89,9 +89,7 @@ class World:
         trust = {"REQUESTS_CA_BUNDLE": authority, "SSL_CERT_FILE": authority, "NODE_EXTRA_CA_CERTS": authority}
         return {**kept, **trust, "HOME": str(self.folder), **more}
 
-    def run(
-        self, *command: str, stdin: str | None = None, timeout: float = 110, **environment: str
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, stdin: str | None = None, timeout: float = 110, **environment: str) -> subprocess.CompletedProcess[str]:
         """A client's command in the world, to its end."""
         return subprocess.run(
             self.enter(*command),
@@ -141,7 +139,9 @@ def make(folder: Path) -> World:
     assert holder.stdout.readline() == "ready\n"
     world = World(folder, holder, [])
     aci = [sys.executable, "-m", "aci_notebook.local", "--runtime", "process", "--any-token"]
-    line = world.serve([*aci, "--state-dir", str(folder / "aci"), "--idle-timeout", "0", "--image-cache", str(cache() / "images")], "listening")
+    line = world.serve(
+        [*aci, "--state-dir", str(folder / "aci"), "--idle-timeout", "0", "--image-cache", str(cache() / "images")], "listening"
+    )
     url = line.split(" listening on ")[1].split()[0]
     front = str(Path(__file__).with_name("front.py"))
     world.serve([sys.executable, front, url, str(folder / "front.pem"), str(folder / "front.log")], "ready")
