@@ -18,45 +18,41 @@ from .logview import LogView
 
 EVERY_S = 0.25
 BYTES_PER_S = 1_500_000
+LEAVE_S = 0.5
 
 Show = Callable[[RunRecord], None]
 
 
 class Follower:
-    """Shows one run in a log view and through `show`; `stop` lets go of the view, the run goes on."""
+    """Shows one run in a log view and through `show`, then calls `then`; `stop` lets go of the view, the run goes on."""
 
     def __init__(self, run: Run, log: LogView, show: Show, then: Callable[[Run], None]) -> None:
         self.run = run
         self._log = log
         self._show = show
         self._then = then
-        self._left = threading.Event()
-        self.thread = threading.Thread(target=self._body, name=f"aci-form-{run.run_id}", daemon=True)
+        self._turn = threading.Lock()
+        self._left = False
+        self._shown: object = None
+        self._due = 0.0
+        self._thread = threading.Thread(target=self._body, name=f"aci-form-{run.run_id}", daemon=True)
 
     def start(self) -> Follower:
-        self.thread.start()
+        self._thread.start()
         return self
 
     def stop(self) -> None:
-        """The view belongs to another run from now on."""
-        self._left.set()
+        """The view belongs to another run when this returns; the thread stays with its run until that ends."""
+        with self._turn:
+            self._left = True
 
     def _body(self) -> None:
-        record, log, events = self.run.subscribe()
-        shown: object = None
-        due = 0.0
+        _, log, events = self.run.subscribe()
         try:
-            self._log.feed(log)
-            for now, event in self.run.follow(events):
-                if self._left.is_set():
+            self._take(self.run.record, ev.TextReceived(self.run.record.created_at, log))
+            for record, event in self.run.follow(events):
+                if not self._take(record, event):
                     break
-                record = now
-                self._take(event)
-                state = (record.state, record.phase, record.group)
-                if state != shown or time.monotonic() >= due:
-                    due = time.monotonic() + max(EVERY_S, self._log.refresh(record.log_path) / BYTES_PER_S)
-                    self._show(record)
-                    shown = state
         finally:
             self.run.unsubscribe(events)
         self.run.wait()
@@ -65,14 +61,26 @@ class Follower:
         self.run.wait_gone()
         self._say_end()
 
-    def _take(self, event: ev.Event | None) -> None:
-        if isinstance(event, ev.TextReceived):
-            self._log.feed(event.data)
-        elif isinstance(event, ev.GapFound):
-            self._log.feed(f"{gap_line(event.lines)}\n".encode())
+    def _take(self, record: RunRecord, event: ev.Event | None) -> bool:
+        """Shows what happened, now or soon; False when the view belongs to another run."""
+        with self._turn:
+            if self._left:
+                return False
+            if isinstance(event, ev.TextReceived):
+                self._log.feed(event.data)
+            elif isinstance(event, ev.GapFound):
+                self._log.feed(f"{gap_line(event.lines)}\n".encode())
+            state = (record.state, record.phase, record.group)
+            if state != self._shown or time.monotonic() >= self._due:
+                sent = self._log.refresh(record.log_path)
+                self._due = time.monotonic() + max(EVERY_S, sent / BYTES_PER_S)
+                self._show(record)
+                self._shown = state
+            return True
 
     def _say_end(self) -> None:
-        if not self._left.is_set():
-            self._log.feed(b"", True)
-            self._log.refresh(self.run.record.log_path)
-            self._show(self.run.record)
+        with self._turn:
+            if not self._left:
+                self._log.feed(b"", True)
+                self._log.refresh(self.run.record.log_path)
+                self._show(self.run.record)

@@ -232,7 +232,6 @@ class Launcher:
         """The form shows something else; the run goes on."""
         if self._follower is not None:
             self._follower.stop()
-            self._follower.thread.join(1)
             self._follower = None
 
     @guarded

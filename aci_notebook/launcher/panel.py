@@ -62,8 +62,8 @@ class Panel:
             now = (self._stamp(), int(time.monotonic()) if any(item.outcome is None for item in self._records.values()) else 0)
             if now != seen:
                 seen = now
-                self.refresh()
-            self._follow_log()
+                self._form.attempt(self.refresh)
+            self._form.attempt(self._follow_log)
 
     def _stamp(self) -> tuple[Any, ...]:
         path = self._door.house().store.path

@@ -100,7 +100,7 @@ class Lab:
             opener.open(urllib.request.Request(f"{base}/{kernel['id']}", headers=headers, method="DELETE"), timeout=10).close()
 
 
-def start(root: Path) -> Lab:
+def start(root: Path, location: str = "westeurope") -> Lab:
     """A JupyterLab on a free port, ready to answer."""
     folder, home = root / "books", root / "home"
     folder.mkdir(parents=True)
@@ -111,6 +111,7 @@ def start(root: Path) -> Lab:
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("ACI_NOTEBOOK_", "JUPYTER_", "JPY_"))}
     env = {
         **clean,
+        "ACI_NOTEBOOK_LOCATION": location,
         "ACI_NOTEBOOK_HOME": str(home),
         "JUPYTER_CONFIG_DIR": str(root / "config"),
         "JUPYTER_DATA_DIR": str(root / "data"),
