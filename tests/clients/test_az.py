@@ -85,19 +85,21 @@ SIZE = ("--os-type", "Linux", "--cpu", "1", "--memory", "1")
 
 
 def test_a_job_from_create_to_delete(az: Az, name: str) -> None:
-    script = "/bin/sh -c 'for i in 1 2 3; do echo line $i $OPEN $HIDDEN; sleep 1; done; exit 3'"
+    script = "/bin/sh -c 'for i in 1 2 3; do echo line $i $OPEN $HIDDEN; sleep 4; done; exit 3'"
     variables = ("--environment-variables", "OPEN=a", "--secure-environment-variables", "HIDDEN=b")
     created = az.begin("create", name, "--image", "python:3.11", *SIZE, "--restart-policy", "Never", "--command-line", script, *variables)
     with created:
         deadline = time.monotonic() + 60
         while name not in az("container", "list", "--resource-group", "rg", "--output", "tsv"):
             assert time.monotonic() < deadline
-        az.until(name, "Failed")
-        assert az.container("logs", name).strip().splitlines() == [f"line {i} a b" for i in (1, 2, 3)]
-        attached = az.container("attach", name)
-        assert "Container '" in attached
-        assert "line 3 a b" in attached
-        assert "Started container" in attached
+        az.until(name, "Running")
+        with az.begin("attach", name) as attached:
+            az.until(name, "Failed")
+            assert az.container("logs", name).strip().splitlines() == [f"line {i} a b" for i in (1, 2, 3)]
+            heard = attached.communicate(timeout=60)[0]
+        assert attached.returncode == 0, heard
+        assert "line 3 a b" in heard
+        assert "Start streaming logs" in heard
         said = created.communicate(timeout=100)[0]
     assert created.returncode == 0, said
     shown = json.loads(said)
