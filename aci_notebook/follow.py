@@ -19,6 +19,7 @@ from .transitions import observe, pull_trouble, verdict_of_state
 
 MISSING_LOOKS, MISSING_EVERY_S = 3, 0.5
 MISSING_AFTER_CREATE_S = 30.0
+EMPTY_LOOKS, EMPTY_EVERY_S = 4, 0.5
 STATE_EVERY_FRAMED, STATE_EVERY_RAW = 6, 5
 GRACE_S = 60.0
 HEAR_SLICE_S = 0.2
@@ -151,7 +152,8 @@ class Follower:
         self._had_log = self._had_log or bool(content)
         before = self.cursor.next_number
         items = self.cursor.read(content)
-        self.pace.took(fresh=bool(items) or self.cursor.next_number != before)
+        if content:
+            self.pace.took(fresh=bool(items) or self.cursor.next_number != before, size=len(content))
         self.teller.tell(items)
 
     def _spend(self) -> None:
@@ -166,6 +168,8 @@ class Follower:
     def _interval_s(self) -> float:
         if self._missing:
             return MISSING_EVERY_S
+        if self._had_log and 0 < self._empty_in_a_row <= EMPTY_LOOKS:
+            return EMPTY_EVERY_S
         return self.pace.interval_s(self.stage.clock.monotonic())
 
     def _attach(self) -> None:

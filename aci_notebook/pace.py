@@ -14,6 +14,7 @@ from collections import deque
 FIRST_LOOKS_S = (0.05, 0.1, 0.2, 0.4, 0.8)
 FLOWING_S, FLOWING_MOST_S = 2.0, 3.0
 FLOWING_PER_MINUTE = 30
+MUCH, MUCH_EVERY_S, MUCH_READS = 300_000, 1.0, 20  # an answer of so many characters: the window slides, so the next reads come sooner
 QUIET_SHARE = 0.05
 QUIET_LEAST_S, QUIET_MOST_S = 1.0, 10.0
 ATTACHED_S = 10.0
@@ -27,6 +28,7 @@ class Pace:
         self.attached = False
         self.flowing = False
         self._looks = 0
+        self._much = False
         self._asked: deque[float] = deque(maxlen=FLOWING_PER_MINUTE)
 
     def asks(self, now: float) -> None:
@@ -34,9 +36,10 @@ class Pace:
         self._asked.append(now)
         self._looks += 1
 
-    def took(self, *, fresh: bool) -> None:
-        """A read of the log was answered; `fresh`: it brought text."""
+    def took(self, *, fresh: bool, size: int = 0) -> None:
+        """A read of the log was answered; `fresh`: it brought text; `size`: of the whole answer."""
         self.flowing = fresh
+        self._much = fresh and size > MUCH
 
     def hurry(self) -> None:
         """The program has just begun: it may be over in a moment."""
@@ -49,8 +52,13 @@ class Pace:
         if self._looks < len(FIRST_LOOKS_S):
             return FIRST_LOOKS_S[self._looks]
         if self.flowing:
+            if self._much and self._recent(now) < MUCH_READS:
+                return MUCH_EVERY_S
             return max(FLOWING_S, min(FLOWING_MOST_S, self._spread(now)))
         return min(QUIET_MOST_S, max(QUIET_LEAST_S, QUIET_SHARE * (now - self.started)))
+
+    def _recent(self, now: float) -> int:
+        return sum(now - at < 60 for at in self._asked)
 
     def _spread(self, now: float) -> float:
         """What is left of the last minute, over the reads that are left of it."""

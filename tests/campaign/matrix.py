@@ -276,7 +276,9 @@ def table(cells: list[Cell], left: list[str]) -> str:
             seconds = sorted(cell.seconds for cell in of)[len(of) // 2]
             numbers = [sum(getattr(c, word) for c in found) for word in ("expected", "got", "doubled", "missing")]
             numbers.append(sum(cell.lost_said for cell in of))
-            lines.append(f"{name:<28} {len(of):>5} {sum(cell.right for cell in of):>6}" + "".join(f"{n:>10}" for n in numbers) + f"{seconds:>10.1f}")
+            lines.append(
+                f"{name:<28} {len(of):>5} {sum(cell.right for cell in of):>6}" + "".join(f"{n:>10}" for n in numbers) + f"{seconds:>10.1f}"
+            )
         lines.append("")
     lines.append(f"{len(cells)} runs, {sum(cell.right for cell in cells)} right; container groups left: {len(left)} {' '.join(left)}")
     lines += [f"WRONG  {cell.scenario} | {cell.fault}: {cell.wrong} ({cell.kind}, group {cell.group})" for cell in cells if not cell.right]
