@@ -36,12 +36,25 @@ def encode(name: str, value: Any) -> Input:
             needed.update(part for part in (module, type(obj).__module__) if isinstance(part, str))
             return super().reducer_override(obj)
 
-    own = [module for module in _own_modules(value) if module not in _OURS]
-    buffer = io.BytesIO()
+    def dump(own: Iterable[str]) -> bytes:
+        """The pickle, with these modules by value."""
+        buffer = io.BytesIO()
+        try:
+            for module in own:
+                cloudpickle.register_pickle_by_value(sys.modules[module])
+            Noting(buffer, protocol=5).dump(value)
+        finally:
+            for module in own:
+                cloudpickle.unregister_pickle_by_value(sys.modules[module])
+        return buffer.getvalue()
+
     try:
-        for module in own:
-            cloudpickle.register_pickle_by_value(sys.modules[module])
-        Noting(buffer, protocol=5).dump(value)
+        data = dump(())
+        own: set[str] = set()
+        # what a module of the user's own brings along may be another one's: until no new one is met
+        while new := {module for module in needed if module not in own and module in sys.modules and _is_own(module)}:
+            own |= new
+            data = dump(own)
     except Exception as error:  # an object may raise anything while it is pickled; the option is what the person can change
         raise OptionError(
             "--input",
@@ -49,10 +62,6 @@ def encode(name: str, value: Any) -> Input:
             f"{_type_name(value)} cannot be pickled: {type(error).__name__}: {error}",
             "ship plain data instead, or make it inside the cell",
         ) from error
-    finally:
-        for module in own:
-            cloudpickle.unregister_pickle_by_value(sys.modules[module])
-    data = buffer.getvalue()
     return Input(
         name=name,
         data=data,
@@ -71,12 +80,6 @@ def decode(data: bytes) -> Any:
 def _type_name(value: Any) -> str:
     kind = type(value)
     return kind.__name__ if kind.__module__ in {"builtins", "__main__"} else f"{kind.__module__.split('.')[0]}.{kind.__name__}"
-
-
-def _own_modules(value: Any) -> list[str]:
-    """Modules of the user's own that the value's class or function lives in: files that no package has."""
-    names = {getattr(value, "__module__", None), type(value).__module__}
-    return [name for name in names if isinstance(name, str) and name in sys.modules and _is_own(name)]
 
 
 def _is_own(module: str) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 from traitlets import Any as AnyTrait
-from traitlets import validate
+from traitlets import TraitError, validate
 
 from .errors import OptionError, did_you_mean
 
@@ -64,7 +64,10 @@ class AciMagics(Magics):
             return None
         from .table import BY_NAME
 
-        return BY_NAME[name].parse(value, f"%config AciMagics.{name} =")
+        try:
+            return BY_NAME[name].parse(value, f"%config AciMagics.{name} =")
+        except OptionError as error:
+            raise TraitError(str(error)) from error  # the one kind that traitlets takes back the value for
 
     @no_var_expand
     @line_cell_magic

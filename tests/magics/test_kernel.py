@@ -1,0 +1,146 @@
+"""In real kernels: completion through complete_request, help through inspect_request, and notebooks that fail where they should."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from jupyter_client.manager import start_new_kernel
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+
+
+@pytest.fixture(scope="module")
+def kernel(home: Path) -> Iterator[Any]:
+    manager, client = start_new_kernel(kernel_name="python3")
+    try:
+        client.execute_interactive("%load_ext aci_notebook\nframe = [1]\nframing = 2", timeout=60)
+        yield client
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+        manager.context.destroy()
+
+
+def complete(kernel: Any, text: str) -> list[str]:
+    answer = kernel.complete(text, len(text), reply=True, timeout=20)
+    return [match.strip() for match in answer["content"]["matches"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("%%aci --me", ["--memory"]),
+        ("%%aci --keep ", ["never", "failed", "always"]),
+        ("%%aci --keep=f", ["failed"]),
+        ("%%aci -i fra", ["frame", "framing"]),
+        ("%%aci -i frame,frami", ["framing"]),
+        ("%%aci --cpu 2\n#| mem", ["memory:"]),
+        ("%aci lo", ["logs", "local"]),
+        ("  x = %aci hist", ["history"]),
+        ("%aci logs --fo", ["--follow"]),
+        ("%aci profile s", ["save"]),
+        ("%aci logs la", ["last"]),
+    ],
+)
+def test_completion(kernel: Any, text: str, expected: list[str]) -> None:
+    assert complete(kernel, text) == expected
+
+
+def test_completion_of_images_and_locations(kernel: Any) -> None:
+    assert f"python:{sys.version_info[0]}.{sys.version_info[1]}-slim" in complete(kernel, "%%aci --image py")
+    assert "eastus" in complete(kernel, "%%aci --location ea")
+
+
+def test_other_lines_are_left_alone(kernel: Any) -> None:
+    assert "frame" in complete(kernel, "print(fra")
+
+
+def test_completion_takes_no_time(kernel: Any) -> None:
+    took = []
+    for text in ["%%aci --me", "%%aci --image ", "%aci logs ", "%%aci -i fr"] * 3:
+        began = time.perf_counter()
+        complete(kernel, text)
+        took.append(time.perf_counter() - began)
+    assert sorted(took)[len(took) // 2] < 0.03
+
+
+def test_a_question_mark_shows_the_options(kernel: Any) -> None:
+    answer = kernel.inspect("%%aci", 5, reply=True, timeout=20)
+    assert "--memory" in answer["content"]["data"]["text/plain"]
+
+
+def notebook(*cells: str) -> Any:
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in cells])
+
+
+FAILING = ("%load_ext aci_notebook", "%%aci\nraise ValueError('wrong in there')", "print('not reached')")
+
+
+def test_nbclient_stops_at_a_failed_cell(home: Path) -> None:
+    made = notebook(*FAILING)
+    with pytest.raises(CellExecutionError, match="wrong in there"):
+        NotebookClient(made, timeout=60, kernel_name="python3").execute()
+    error = made.cells[1].outputs[-1]
+    assert error["output_type"] == "error"
+    assert error["ename"] == "RunFailed"
+    assert made.cells[2].outputs == []
+
+
+def test_papermill_and_nbval_fail_visibly(home: Path, tmp_path: Path) -> None:
+    path = tmp_path / "failing.ipynb"
+    nbformat.write(notebook(*FAILING[:2]), path)
+    environ = {**os.environ, "PYTHONWARNINGS": ""}
+    ran = subprocess.run(
+        [sys.executable, "-m", "papermill", path, tmp_path / "out.ipynb", "-k", "python3"], capture_output=True, text=True, env=environ, check=False
+    )
+    assert ran.returncode == 1
+    assert "wrong in there" in ran.stderr + ran.stdout
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "--nbval-lax", "-q", "-p", "no:randomly", "-c", os.devnull, "--rootdir", tmp_path, path],
+        capture_output=True, text=True, env=environ, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert ran.returncode == 1, ran.stdout
+    assert "wrong in there" in ran.stdout
+
+
+@pytest.mark.parametrize("name", ["02-variables.ipynb", "03-settings-and-verbs.ipynb"])
+def test_the_notebooks_run_from_top_to_bottom(home: Path, tmp_path: Path, name: str) -> None:
+    made = nbformat.read(NOTEBOOKS / name, 4)
+    assert all(cell.outputs or not cell.metadata.get("shows", True) for cell in made.cells if cell.cell_type == "code"), "outputs are saved"
+    NotebookClient(made, timeout=110, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
+
+
+def test_load_imports_nothing_heavy_and_unload_leaves_nothing(tmp_path: Path) -> None:
+    code = """
+import sys
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+state = lambda: (
+    sorted(shell.magics_manager.magics["line"]), sorted(shell.magics_manager.magics["cell"]), sorted(shell.magics_manager.registry),
+    len(shell.configurables), list(shell.input_transformers_cleanup), len(shell.Completer.custom_matchers),
+    {name: list(calls) for name, calls in shell.events.callbacks.items()},
+)
+shell.run_line_magic("load_ext", "storemagic")
+before, modules = state(), set(sys.modules)
+shell.run_line_magic("load_ext", "aci_notebook")
+heavy = {"azure", "pandas", "ipywidgets", "aiohttp", "sqlite3", "numpy", "tornado", "yaml", "cloudpickle", "requests"}
+assert not heavy & {name.partition(".")[0] for name in set(sys.modules) - modules}, heavy & (set(sys.modules) - modules)
+assert state() != before
+shell.run_line_magic("load_ext", "aci_notebook")
+shell.run_line_magic("unload_ext", "aci_notebook")
+assert state() == before, (state(), before)
+shell.run_line_magic("load_ext", "aci_notebook")
+assert "aci" in shell.magics_manager.magics["cell"]
+"""
+    environ = {**os.environ, "ACI_NOTEBOOK_HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], env=environ, check=True, timeout=60)

@@ -1,0 +1,121 @@
+"""The Python API: functions as runs, futures' semantics, %config, the dry run against Microsoft's schema."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT4
+from shells import Run
+
+import aci_notebook as aci
+from aci_notebook.errors import OptionError, RunFailed
+
+SCHEMA = Path(__file__).parents[1] / "data" / "containerInstance-2023-05-01.json"  # Azure/azure-resource-manager-schemas, as published
+
+
+def add(a: int, b: int = 2) -> dict[str, int]:
+    print("adding")
+    return {"sum": a + b}
+
+
+def fail(value: int) -> None:
+    raise KeyError(value)
+
+
+def test_a_function_runs_and_its_value_comes_home(run: Run) -> None:
+    done = aci.run(add, args=(1,), kwargs={"b": 5}, quiet=True)
+    assert done.result() == {"sum": 6}
+    assert done.log() == "adding\n"
+
+
+def test_remote_functions(run: Run) -> None:
+    far = aci.remote(cpu=2, quiet=True)(add)
+    assert far(1) == {"sum": 3}
+    assert far.submit(4).result(60) == {"sum": 6}
+    assert far.local(5) == {"sum": 7}
+    assert far.__name__ == "add"
+    with pytest.raises(OptionError, match="did you mean cpu"):
+        aci.remote(cpux=2)
+
+
+def test_an_exception_of_a_function_is_its_own_class(run: Run) -> None:
+    handle = aci.submit(fail, args=(7,))
+    with pytest.raises(KeyError):
+        handle.result(60)
+    assert isinstance(handle.exception(), RunFailed)
+
+
+def test_a_coroutine_function_is_awaited(run: Run) -> None:
+    async def later() -> int:
+        await asyncio.sleep(0)
+        return 8
+
+    assert aci.submit(later).result(60) == 8
+
+
+def test_futures_semantics(run: Run) -> None:
+    seen = threading.Event()
+    handle = aci.submit("x = 1", outputs="x")
+    handle.add_done_callback(lambda done: seen.set())
+    assert asyncio.run(awaited(handle)) is handle
+    assert seen.wait(10)
+    assert handle.done()
+    assert handle.exception() is None
+    assert handle.result() == {"x": 1}
+    with aci.submit("import time; time.sleep(100)") as other:
+        with pytest.raises(TimeoutError):
+            other.result(timeout=0.2)
+    assert other.wait(30).cancelled()
+
+
+async def awaited(handle: Any) -> Any:
+    return await handle
+
+
+def test_options_of_the_api_are_those_of_a_cell(run: Run) -> None:
+    assert aci.run("import os; print(os.environ['A'], v)", env={"A": "1"}, inputs={"v": [2]}, memory_gb=2, quiet=True).log() == "1 [2]\n"
+    with pytest.raises(OptionError, match="--cpu '99'"):
+        aci.run("1", cpu="99")
+    with pytest.raises(OptionError, match="belongs to a cell"):
+        aci.run("1", detach=True)
+    with pytest.raises(OptionError, match="neither a program's text nor a function"):
+        aci.run(5)
+
+
+def test_a_bad_config_value_is_refused(run: Run, shell: Any, caplog: pytest.LogCaptureFixture) -> None:
+    run("%config AciMagics.cpu = 'x'")
+    assert "must be a number of cores" in caplog.text
+    assert shell.magics_manager.registry["AciMagics"].cpu is None
+    run("%config AciMagics.keep = 'always'").check()
+    shown = run("%aci config --origin").check().value
+    assert shown.set_index("setting").loc["keep"].tolist() == ["always", "%config AciMagics"]
+
+
+DRY = [
+    "--cpu 2 -m 4 -e A=1 --secret HOME --tag a=b --spot",
+    "-v empty::/scratch -v git+https://example.org/x.git@main:/code -v azurefile://account/share?key=env:HOME:/data:ro",
+    "--image r.azurecr.io/job:1 --registry r.azurecr.io=me:env:HOME --identity system",
+]
+
+
+@pytest.mark.parametrize("options", DRY)
+def test_a_dry_run_is_valid_by_microsofts_schema(run: Run, options: str) -> None:
+    shown = run(f"%%aci --dry-run {options}\nprint(1)").check().stdout
+    body = yaml.safe_load(shown)
+    schema = json.loads(SCHEMA.read_text())
+    group = {"$schema": schema["$schema"], "definitions": schema["definitions"], **schema["resourceDefinitions"]["containerGroups"]}
+    common = {"definitions": {"expression": {"type": "string", "pattern": r"^\[([^\[].*)?\]$"}}}
+    address = "https://schema.management.azure.com/schemas/common/definitions.json"
+    registry = Registry().with_resource(address, Resource.from_contents(common, default_specification=DRAFT4))
+    jsonschema.Draft4Validator(group, registry=registry).validate(body)
+    assert "# payload: " in shown
+    assert "# estimate: " in shown
+    assert "sends nothing" not in shown
