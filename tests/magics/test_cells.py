@@ -71,7 +71,8 @@ def test_a_timeout_is_its_own_class(run: Run) -> None:
 VALUES = """
 import datetime, numpy as np, pandas as pd
 given = {
-    "text": "wörld", "bytes": b"\\x00\\xff", "tuple": (1, 2.5, None), "set": {1, 2}, "date": datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC),
+    "text": "wörld", "bytes": b"\\x00\\xff", "tuple": (1, 2.5, None), "set": {1, 2},
+    "date": datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC),
     "array": np.arange(6, dtype="int16").reshape(2, 3),
 }
 frame = pd.DataFrame(
@@ -92,7 +93,9 @@ def test_variables_go_and_come_with_types_and_dtypes(run: Run, shell: Any) -> No
     import pandas as pd
 
     run(VALUES).check()
-    done = run("%%aci -i given,frame,n=len(frame) -o back,back_frame,n\nback, back_frame = given, frame\nprint(type(frame).__name__)").check()
+    done = run(
+        "%%aci -i given,frame,n=len(frame) -o back,back_frame,n\nback, back_frame = given, frame\nprint(type(frame).__name__)"
+    ).check()
     assert "DataFrame" in done.stdout
     back, frame = shell.user_ns["back"], shell.user_ns["back_frame"]
     pd.testing.assert_frame_equal(frame, shell.user_ns["frame"])
@@ -107,7 +110,9 @@ def test_variables_go_and_come_with_types_and_dtypes(run: Run, shell: Any) -> No
 
 
 def test_functions_and_classes_of_the_notebook_travel(run: Run, shell: Any) -> None:
-    run("def double(x):\n    return x * factor\nfactor = 2\nclass Point:\n    def __init__(self, x):\n        self.x = x\np = Point(4)").check()
+    run(
+        "def double(x):\n    return x * factor\nfactor = 2\nclass Point:\n    def __init__(self, x):\n        self.x = x\np = Point(4)"
+    ).check()
     run("%%aci -i double,p,Point -o found,made\nfound = double(p.x)\nmade = Point(9)").check()
     assert shell.user_ns["found"] == 8
     assert shell.user_ns["made"].x == 9
@@ -210,7 +215,10 @@ def test_pip_failures_say_pips_words(run: Run) -> None:
 
 
 def test_retries_run_a_failed_program_again(run: Run) -> None:
-    code = "%%aci --retries 1\nimport os, pathlib\nmark = pathlib.Path('mark')\nif not mark.exists():\n    mark.touch(); raise SystemExit(3)\nprint('second')"
+    code = (
+        "%%aci --retries 1\nimport pathlib\nmark = pathlib.Path('mark')\nif not mark.exists():\n    mark.touch()\n"
+        "    raise SystemExit(3)\nprint('second')"
+    )
     assert "second" in run(code).check().stdout
 
 

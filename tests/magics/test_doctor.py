@@ -77,7 +77,14 @@ def test_an_unknown_profile(find: Find) -> None:
 
 
 def test_a_service_principal_without_its_secret(find: Find, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = {"SUBSCRIPTION": ID, "RESOURCE_GROUP": "g", "LOCATION": "eastus", "TENANT_ID": ID, "CLIENT_ID": ID, "CLIENT_SECRET": "env:NOT_SET"}
+    given = {
+        "SUBSCRIPTION": ID,
+        "RESOURCE_GROUP": "g",
+        "LOCATION": "eastus",
+        "TENANT_ID": ID,
+        "CLIENT_ID": ID,
+        "CLIENT_SECRET": "env:NOT_SET",
+    }
     for name, value in given.items():
         monkeypatch.setenv(f"ACI_NOTEBOOK_{name}", value)
     detail, remedy = find("credential")

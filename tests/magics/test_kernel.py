@@ -101,7 +101,11 @@ def test_papermill_and_nbval_fail_visibly(home: Path, tmp_path: Path) -> None:
     nbformat.write(notebook(*FAILING[:2]), path)
     environ = {**os.environ, "PYTHONWARNINGS": ""}
     ran = subprocess.run(
-        [sys.executable, "-m", "papermill", path, tmp_path / "out.ipynb", "-k", "python3"], capture_output=True, text=True, env=environ, check=False
+        [sys.executable, "-m", "papermill", path, tmp_path / "out.ipynb", "-k", "python3"],
+        capture_output=True,
+        text=True,
+        env=environ,
+        check=False,
     )
     assert ran.returncode == 1
     assert "wrong in there" in ran.stderr + ran.stdout

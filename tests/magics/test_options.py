@@ -100,7 +100,8 @@ def test_secret_is_secure_and_never_shown(wire: Wire, monkeypatch: pytest.Monkey
 def test_pip_requirements_file_and_script_block_travel(run: Run, tmp_path: Path) -> None:
     (tmp_path / "more.txt").write_text("tomli  # words\n")
     (tmp_path / "needs.txt").write_text("--index-url https://example.org/simple\nsix>=1 ; python_version > '3'\n-r more.txt\n")
-    cell = '%%aci --dry-run --pip "numpy pandas>2" -r needs.txt\n# /// script\n# requires-python = ">=3.9"\n# dependencies = ["rich<99"]\n# ///\n1'
+    block = '# /// script\n# requires-python = ">=3.9"\n# dependencies = ["rich<99"]\n# ///'
+    cell = f'%%aci --dry-run --pip "numpy pandas>2" -r needs.txt\n{block}\n1'
     shown = run(cell).check().stdout
     assert "installed first: numpy pandas>2 --index-url https://example.org/simple six>=1 ; python_version > '3' tomli rich<99" in shown
 

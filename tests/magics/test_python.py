@@ -70,9 +70,8 @@ def test_futures_semantics(run: Run) -> None:
     assert handle.done()
     assert handle.exception() is None
     assert handle.result() == {"x": 1}
-    with aci.submit("import time; time.sleep(100)") as other:
-        with pytest.raises(TimeoutError):
-            other.result(timeout=0.2)
+    with aci.submit("import time; time.sleep(100)") as other, pytest.raises(TimeoutError):
+        other.result(timeout=0.2)
     assert other.wait(30).cancelled()
 
 
@@ -111,6 +110,8 @@ def test_a_dry_run_is_valid_by_microsofts_schema(run: Run, options: str) -> None
     shown = run(f"%%aci --dry-run {options}\nprint(1)").check().stdout
     body = yaml.safe_load(shown)
     schema = json.loads(SCHEMA.read_text())
+    for name in ("cpu", "memoryInGB"):  # the schema knows whole numbers alone; the service takes tenths (aci-facts §2.3)
+        schema["definitions"]["ResourceRequests"]["properties"][name] = {"type": "number"}
     group = {"$schema": schema["$schema"], "definitions": schema["definitions"], **schema["resourceDefinitions"]["containerGroups"]}
     common = {"definitions": {"expression": {"type": "string", "pattern": r"^\[([^\[].*)?\]$"}}}
     address = "https://schema.management.azure.com/schemas/common/definitions.json"

@@ -112,7 +112,10 @@ def test_free_names_of_the_notebook_are_named(run: Run) -> None:
 
 def test_names_that_the_cell_makes_are_its_own(run: Run) -> None:
     run("x = 1\ni = 2\nexc = 3").check()
-    cell = "%%aci --dry-run\nfor i in range(3):\n    x = i\ntry:\n    pass\nexcept ValueError as exc:\n    print(exc)\nprint([i for i in range(x)], __name__)"
+    cell = (
+        "%%aci --dry-run\nfor i in range(3):\n    x = i\ntry:\n    pass\nexcept ValueError as exc:\n    print(exc)\n"
+        "print([i for i in range(x)], __name__)"
+    )
     run(cell).check()
 
 

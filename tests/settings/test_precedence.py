@@ -54,7 +54,9 @@ def test_a_bare_azure_variable_sends_nothing_to_azure(environ: dict[str, str], p
 
 
 def test_half_configured_names_what_is_missing(environ: dict[str, str], project: Path) -> None:
-    with pytest.raises(SettingsError, match=r"location \(ACI_NOTEBOOK_LOCATION\) missing; there is subscription from ACI_NOTEBOOK_SUBSCRIPTION"):
+    with pytest.raises(
+        SettingsError, match=r"location \(ACI_NOTEBOOK_LOCATION\) missing; there is subscription from ACI_NOTEBOOK_SUBSCRIPTION"
+    ):
         Settings({**environ, **AZURE, "ACI_NOTEBOOK_LOCATION": ""}, project).place()
 
 
@@ -91,7 +93,12 @@ def test_a_saved_profile_leaves_the_rest_of_the_file(environ: dict[str, str], pr
 
 URI = f"azure-container-instance://client%2Fid:p%40ss%3Aword@/?tenantId=ten&subscriptionId={ID}"
 JSON = json.dumps(
-    {"conn_type": "azure_container_instance", "login": "client/id", "password": "p@ss:word", "extra": {"tenantId": "ten", "subscriptionId": ID}}
+    {
+        "conn_type": "azure_container_instance",
+        "login": "client/id",
+        "password": "p@ss:word",
+        "extra": {"tenantId": "ten", "subscriptionId": ID},
+    }
 )
 EXTRA = json.dumps({"conn_type": "azure_container_instance", "login": "client/id", "password": "p@ss:word",
                     "extra": json.dumps({"tenantId": "ten", "subscriptionId": ID})})  # fmt: skip
