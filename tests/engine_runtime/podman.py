@@ -89,6 +89,13 @@ class Podman:
         told = self.run("ps", "--all", "--filter", f"label=aci-notebook.state={state_dir}", "--format", "{{.Names}}")
         return told.split()
 
+    def restart(self) -> None:
+        """Kill the service and start it again on its socket; containers run on, as they do when Docker restarts live."""
+        self.service.kill()
+        self.service.wait()
+        (self.folder / "podman.sock").unlink()
+        self.service = serve(self.folder)
+
     def end(self) -> None:
         self.run("rm", "--all", "--force", "--time", "0")
         self.service.terminate()
@@ -119,7 +126,20 @@ def start(*, python: bool = True) -> Podman:
     for name in subprocess.run([program, "--list"], capture_output=True, text=True, check=True).stdout.split():
         if name != "busybox":
             (busybox / "bin" / name).symlink_to("busybox")
-    with open(folder / "service.log", "wb") as log:
+    service = serve(folder)
+    podman = Podman(folder, service)
+    packed = subprocess.run(["tar", "-C", str(busybox), "-c", "."], capture_output=True, check=True).stdout
+    podman.run("import", "-", "localhost/busybox:latest", stdin=packed)
+    podman.run("tag", "localhost/busybox:latest", "docker.io/library/busybox:latest")
+    changes = ('ENTRYPOINT ["/bin/echo", "the entrypoint"]', 'CMD ["the cmd"]', "USER 1000", "ENV FROM_IMAGE=yes")
+    podman.run("import", *(f"--change={change}" for change in changes), "-", "localhost/stubborn:latest", stdin=packed)
+    if python:
+        podman.run("import", str(python_root()), "localhost/python:3.11-slim")
+    return podman
+
+
+def serve(folder: Path) -> subprocess.Popen[bytes]:
+    with open(folder / "service.log", "ab") as log:
         service = subprocess.Popen(
             command(folder, "system", "service", "--time=0", f"unix://{folder}/podman.sock"),
             env=settings(folder),
@@ -133,12 +153,4 @@ def start(*, python: bool = True) -> Podman:
         assert service.poll() is None, (folder / "service.log").read_text()
         assert time.monotonic() < deadline, "podman system service did not come up"
         time.sleep(0.05)
-    podman = Podman(folder, service)
-    packed = subprocess.run(["tar", "-C", str(busybox), "-c", "."], capture_output=True, check=True).stdout
-    podman.run("import", "-", "localhost/busybox:latest", stdin=packed)
-    podman.run("tag", "localhost/busybox:latest", "docker.io/library/busybox:latest")
-    changes = ('ENTRYPOINT ["/bin/echo", "the entrypoint"]', 'CMD ["the cmd"]', "USER 1000", "ENV FROM_IMAGE=yes")
-    podman.run("import", *(f"--change={change}" for change in changes), "-", "localhost/stubborn:latest", stdin=packed)
-    if python:
-        podman.run("import", str(python_root()), "localhost/python:3.11-slim")
-    return podman
+    return service

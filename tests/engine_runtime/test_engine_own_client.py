@@ -22,7 +22,7 @@ PYTHON = "localhost/python:3.11-slim"
 def client(podman: Podman, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Any]]:
     """Runs a program of a person in a kernel-like process; its last line of output, as JSON."""
     home = tmp_path_factory.mktemp("home")
-    settings = {"ACI_NOTEBOOK_HOME": str(home), "ACI_NOTEBOOK_LOCAL_RUNTIME": "engine", **podman.environment}
+    settings = {"ACI_NOTEBOOK_HOME": str(home), "ACI_NOTEBOOK_LOCAL_RUNTIME": "engine", "TOKEN": "hidden", **podman.environment}
 
     def run(program: str) -> Any:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("ACI_NOTEBOOK_")}
@@ -53,7 +53,7 @@ def test_python_in_a_container(client: Callable[[str], Any]) -> None:
     )
     got = client(
         f"run = aci_notebook.submit({cell!r}, image={PYTHON!r}, cpu=1, memory_gb=1, inputs={{'numbers': [1, 2, 3]}}, "
-        "outputs=['total'], secrets=['TOKEN=hidden']).wait()\n"
+        "outputs=['total'], secrets=['TOKEN']).wait()\n"
         "print(json.dumps([run.record.outcome.kind, run.log(), run.outputs()['total'], run.wait_gone(30)]))"
     )
     outcome, log, total, gone = got

@@ -104,6 +104,15 @@ def _command_line(process: Path) -> str:
         return ""
 
 
+def test_an_engine_that_restarts_takes_no_container_with_it(serve: Callable[..., Server], podman: Podman) -> None:
+    server = serve()
+    server.put("stays", body(box(script=TICKING + " & sleep 3; kill $!; exit 6")))
+    server.until("stays", lambda _: _running(server, "stays") and "tick 3\n" in server.logs("stays"))
+    podman.restart()
+    assert current(ended(server, "stays"))["exitCode"] == 6
+    assert podman.containers(server.state_dir) == []
+
+
 def test_what_a_killed_server_left_half_made_is_swept(serve: Callable[..., Server], podman: Podman) -> None:
     server = serve()
     server.kill()

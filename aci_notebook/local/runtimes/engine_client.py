@@ -6,6 +6,7 @@ Docker's and Podman's usual sockets. All calls block; the runtime makes them in 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -54,13 +55,14 @@ class Order:
 
 def find(environment: Mapping[str, str]) -> Engine:
     """The engine; raises `NoEngine`."""
-    try:
-        import docker  # noqa: F401
-    except ModuleNotFoundError:
-        raise NoEngine("the engine runtime needs the package docker: pip install 'aci_notebook[engine]'") from None
     certs = environment.get("DOCKER_CERT_PATH", "") if environment.get("DOCKER_TLS_VERIFY") else ""
     addresses = [environment["DOCKER_HOST"]] if environment.get("DOCKER_HOST") else list(_usual(environment))
     reasons = []
+    try:
+        if addresses:
+            import docker  # noqa: F401
+    except ModuleNotFoundError:
+        raise NoEngine("the engine runtime needs the package docker: pip install 'aci_notebook[engine]'") from None
     for address in addresses:
         try:
             return Engine(address, certs)
@@ -161,6 +163,8 @@ class Engine:
 
     def remove(self, container_id: str) -> None:
         """Kill and remove a container; nothing happens if it is gone."""
+        with contextlib.suppress(EngineFailed):  # not running; Podman would give a running one ten seconds
+            self.call("kill", container_id)
         try:
             self.call("remove_container", container_id, v=True, force=True)
         except EngineFailed as error:

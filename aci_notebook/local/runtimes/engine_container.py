@@ -86,7 +86,8 @@ class EngineContainer:
             write_json(self._folder / "ended.json", ended)
         await self._close_terminals()
         at = instant(ended["finished_at"]) or datetime.fromtimestamp(self._folder.stat().st_mtime, UTC)
-        return Exit(ended["exit_code"], at, ended["oom_killed"])
+        # an engine may note the start of a container that ended at once after its end
+        return Exit(ended["exit_code"], max(at, self._started_at), ended["oom_killed"])
 
     def _recorded(self) -> dict[str, Any] | None:
         try:
