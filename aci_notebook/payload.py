@@ -27,7 +27,7 @@ OBJECTS_LIMIT_BYTES = 1_000_000
 DISPLAY_LIMIT_BYTES = 262_144
 LINGER_S = 600.0
 BURST_BYTES = 2_000_000
-RATE_BYTES_S = 1_000_000
+RATE_BYTES_S = 500_000
 START_MARGIN_S = 120.0
 RUN_TAG, EXPIRES_TAG, USER_TAG, HOST_TAG, NOTEBOOK_TAG, KERNEL_TAG = (
     f"aci-notebook-{word}" for word in ("run", "expires", "user", "host", "notebook", "kernel")

@@ -63,7 +63,6 @@ class Campaign:
         self.out = out
         self._grounds: dict[str, Ground] = {}
         self._lock = threading.Lock()
-        self._killed = threading.Event()
 
     def ground(self, name: str) -> Ground:
         with self._lock:
@@ -76,10 +75,10 @@ class Campaign:
             return self._grounds[name]
 
     def _kill_in_time(self, ground: Ground) -> None:
-        """Kills the server when a few runs are there; the clients start it again by themselves."""
-        while ground.server.ask("/_aci/stats")["created"] < 2:
+        """Kills the server when runs are there; the clients start it again by themselves."""
+        while not ground.server.ask("/_aci/stats")["created"]:
             time.sleep(0.05)
-        time.sleep(1.0)
+        time.sleep(1.5)
         ground.kill_server()
 
     def play(self, scenario: Scenario, fault: Fault) -> Cell:

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a table of programs, one a row
 """What programs write, and what must arrive. Shares no code with runner or client: expected bytes are written down here, or counted by
 the program itself in a file outside its container (`TALLY`)."""
 
