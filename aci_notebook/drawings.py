@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from . import pictures
-from .display.html import el, to_html, visible
+from .display.html import NO_MATH, el, to_html, visible
 from .display.numbers import duration, money
 from .errors import OptionError
 from .pictures import PHASES
@@ -30,7 +30,6 @@ _MARKS = dict(zip(PHASES, "·░▒█▓", strict=True))
 _NEEDED = ("run_id", "name", "state", "outcome", "created_at", "started_at", "finished_at", "queued_s", "pull_s", "run_s", "cost_usd")
 _BY = ("day", "image", "notebook")
 _WIDTH = 40
-_NO_MATH = "tex2jax_ignore mathjax_ignore"  # two prices in a text are not a formula
 
 
 class Drawing:
@@ -46,9 +45,7 @@ class Drawing:
         return self.text
 
     def _repr_html_(self) -> str | None:
-        return self._html or (
-            None if self.figure is not None else to_html(el("pre", {"class": "aci-drawing tex2jax_ignore mathjax_ignore"}, self.text))
-        )
+        return self._html or (None if self.figure is not None else to_html(el("pre", {"class": f"aci-drawing {NO_MATH}"}, self.text)))
 
     def _repr_png_(self) -> bytes | None:
         if self.figure is None:
@@ -234,7 +231,7 @@ def _link(path: Path) -> str:
 def _table_html(rows: Sequence[Sequence[tuple[str, str]]], note: str) -> str:
     head = to_html(el("thead", {}, el("tr", {}, *(el("th", {"scope": "col"}, name) for name in _TABLE_HEAD))))
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
-    return f'<table class="aci-table {_NO_MATH}">{head}<tbody>{body}</tbody></table>{to_html(el("small", {}, note))}'
+    return f'<table class="aci-table {NO_MATH}">{head}<tbody>{body}</tbody></table>{to_html(el("small", {}, note))}'
 
 
 def _cell(cell: tuple[str, str]) -> str:

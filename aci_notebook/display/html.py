@@ -21,6 +21,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
 
+NO_MATH = "tex2jax_ignore mathjax_ignore"  # classes: JupyterLab would set two prices in one text as a formula
+
 TAGS = frozenset(
     {"a", "b", "br", "button", "caption", "code", "details", "div", "em", "li", "ol", "p", "pre", "progress", "small", "span", "strong"}
     | {"summary", "table", "tbody", "td", "th", "thead", "time", "tr", "ul"}

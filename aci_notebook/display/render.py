@@ -21,7 +21,7 @@ from typing import Any
 from ..record import RunRecord
 from .header import Estimate as Estimate
 from .header import Header, Note, Spending, describe, without_bar
-from .html import Child, Node, el, style_sheet, terminal_nodes, to_html, visible
+from .html import NO_MATH, Child, Node, el, style_sheet, terminal_nodes, to_html, visible
 from .numbers import count
 
 NOTES_SHOWN = 6
@@ -114,7 +114,7 @@ def header_html(
         rows.append(el("details", {"class": "aci-note"}, el("summary", {}, f"{len(more)} more"), *map(_note_html, more)))
     if log_lines:
         rows.append(log_html(log_lines))
-    return to_html(el("div", {"class": f"aci-run aci-{header.tone}"}, *rows))
+    return to_html(el("div", {"class": f"aci-run aci-{header.tone} {NO_MATH}"}, *rows))
 
 
 def spoken_html(record: RunRecord, now: datetime) -> str:
@@ -131,12 +131,12 @@ def log_html(lines: Sequence[str]) -> Node:
 def held_html(lines: Sequence[str], total: int, log_path: str) -> str:
     """The live box below a long output: how many lines wait, and the newest of them."""
     first = el("div", {}, held_text(total, log_path))
-    return to_html(el("div", {"class": "aci-run aci-held"}, style_sheet(css(True)), first, log_html(lines)))
+    return to_html(el("div", {"class": f"aci-run aci-held {NO_MATH}"}, style_sheet(css(True)), first, log_html(lines)))
 
 
 def caption_html(text: str) -> str:
     """What that box becomes when the lines follow it."""
-    return to_html(el("div", {"class": "aci-run aci-held"}, style_sheet(css(False)), text))
+    return to_html(el("div", {"class": f"aci-run aci-held {NO_MATH}"}, style_sheet(css(False)), text))
 
 
 def failure_bundle(record: RunRecord, why: str) -> dict[str, Any]:
