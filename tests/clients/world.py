@@ -48,7 +48,7 @@ def environment_of(name: str, *requirements: str) -> Path:
         if not (folder / "ready").exists():
             shutil.rmtree(folder, ignore_errors=True)
             subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-            pip = [str(folder / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check"]
+            pip = [str(folder / "bin" / "pip"), "install", "--no-compile", "--quiet", "--disable-pip-version-check"]
             installed = subprocess.run([*pip, *requirements], capture_output=True, text=True)
             assert installed.returncode == 0, installed.stderr[-3000:]
             (folder / "ready").touch()

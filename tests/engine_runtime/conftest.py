@@ -13,6 +13,7 @@ from local.conftest import start as start_server
 from . import podman as parts
 
 BUSYBOX = "localhost/busybox:latest"
+FOREVER = "trap 'exit 0' TERM; sleep 600 & wait"  # ends at once when it is asked to
 
 
 @pytest.fixture(scope="session")

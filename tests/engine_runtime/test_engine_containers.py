@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from local.conftest import Server, body, container, secret
 
-from .conftest import BUSYBOX, box, current, ended
+from .conftest import BUSYBOX, FOREVER, box, current, ended
 from .podman import Podman
 
 pytestmark = pytest.mark.engine
@@ -35,13 +35,13 @@ def test_output_arrives_exactly_and_stamped_in_order(engine: Server, name: str) 
 
 
 def test_an_incomplete_line_is_served_while_the_container_runs(engine: Server, name: str) -> None:
-    engine.put(name, body(box(script="printf 'half a line'; sleep 60")))
+    engine.put(name, body(box(script="printf 'half a line'; " + FOREVER)))
     engine.until_state(name, "Running")
     engine.until(name, lambda _: engine.logs(name) == "half a line")
 
 
 def test_a_hundred_thousand_lines(engine: Server, name: str) -> None:
-    engine.put(name, body(box(script="seq 100000; sleep 60")))
+    engine.put(name, body(box(script="seq 100000; " + FOREVER)))
     engine.until(name, lambda _: engine.logs(name, query="?tail=1") == "100000\n" if _state(engine, name) == "Running" else False, 60)
     assert engine.logs(name).splitlines() == [str(number) for number in range(1, 100001)]
 
@@ -163,7 +163,7 @@ def test_limits_are_in_the_cgroup(engine: Server, name: str) -> None:
 
 
 def test_containers_of_a_group_share_localhost(engine: Server, name: str) -> None:
-    web = box("web", "echo over the network > /tmp/x; exec httpd -f -p 8080 -h /tmp")
+    web = box("web", "echo over the network > /tmp/x; trap 'exit 0' TERM; httpd -f -p 8080 -h /tmp & wait")
     client = box("client", "until wget -qO- http://localhost:8080/x; do sleep 0.1; done")
     engine.put(name, body(web, client))
     engine.until(name, lambda group: current(group, 1).get("exitCode") == 0 if _state(engine, name) == "Running" else False)
@@ -174,7 +174,7 @@ def test_a_group_with_a_port_can_be_reached_at_its_address(engine: Server, name:
     import urllib.request
 
     address = {"type": "Public", "ports": [{"port": 8080}]}
-    web = box("web", "echo hello > /tmp/x; exec httpd -f -p 8080 -h /tmp", ports=[{"port": 8080}])
+    web = box("web", "echo hello > /tmp/x; trap 'exit 0' TERM; httpd -f -p 8080 -h /tmp & wait", ports=[{"port": 8080}])
     engine.put(name, body(web, ipAddress=address))
     group = engine.until_state(name, "Running")
     url = f"http://{group['properties']['ipAddress']['ip']}:8080/x"
@@ -222,7 +222,7 @@ def test_delete_leaves_nothing_in_the_engine(engine: Server, name: str, podman: 
 
 def test_an_eviction_and_a_platform_restart(engine: Server, name: str) -> None:
     mounts = {"volumeMounts": [{"name": "state", "mountPath": "/s"}]}
-    main = box(script="echo again >> /s/log; cat /s/log; sleep 60", **mounts)
+    main = box(script="echo again >> /s/log; cat /s/log; " + FOREVER, **mounts)
     engine.put(name, body(main, volumes=[{"name": "state", "emptyDir": {}}]))
     engine.until(name, lambda _: _state(engine, name) == "Running" and engine.logs(name) == "again\n")
     engine.control("POST", f"groups/{name}/happen", {"event": "platform_restart"})

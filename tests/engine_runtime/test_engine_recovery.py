@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from local.conftest import Server, body, processes_of
 
-from .conftest import box, current, ended
+from .conftest import FOREVER, box, current, ended
 from .podman import Podman
 
 pytestmark = pytest.mark.engine
-TICKING = "n=0; while :; do n=$((n+1)); echo tick $n; sleep 0.1; done"
+TICKING = "trap 'exit 0' TERM; n=0; while :; do n=$((n+1)); echo tick $n; sleep 0.1; done"
 
 
 def _until(reached: Callable[[], Any], limit_s: float = 30) -> Any:
@@ -31,7 +31,7 @@ def _until(reached: Callable[[], Any], limit_s: float = 30) -> Any:
 
 def test_what_runs_is_still_run_after_a_hard_kill(serve: Callable[..., Server], podman: Podman) -> None:
     first = serve()
-    first.put("runs", body(box(script=TICKING), box("other", "sleep 600")))
+    first.put("runs", body(box(script=TICKING), box("other", FOREVER)))
     first.until("runs", lambda _: _running(first, "runs") and "tick 3\n" in first.logs("runs"))
     view = first.get("runs")["properties"]["containers"][0]["properties"]["instanceView"]
     first.kill()
@@ -65,7 +65,7 @@ def test_what_ended_meanwhile_is_told_as_it_was(serve: Callable[..., Server], po
 
 def test_containers_end_by_themselves_when_no_server_comes_back(serve: Callable[..., Server], podman: Podman, tmp_path: Path) -> None:
     server = serve("--idle-timeout", "6")
-    server.put("lonely", body(box(script="sleep 600"), box("other", "sleep 600")))
+    server.put("lonely", body(box(script=FOREVER), box("other", FOREVER)))
     server.until("lonely", lambda _: _running(server, "lonely"))
     server.kill()
     assert len(podman.containers(server.state_dir)) == 3
@@ -86,7 +86,7 @@ def test_a_server_that_is_ended_ends_its_containers(serve: Callable[..., Server]
 
 def test_a_container_dies_with_its_guardian(serve: Callable[..., Server], podman: Podman) -> None:
     server = serve()
-    server.put("guarded", body(box(script="sleep 600")))
+    server.put("guarded", body(box(script=FOREVER)))
     server.until("guarded", lambda _: _running(server, "guarded"))
     (folder,) = server.state_dir.glob("groups/*/attempts/*")
     for process in Path("/proc").glob("[0-9]*"):

@@ -9,7 +9,7 @@ import pytest
 import websocket
 from local.conftest import Server, body
 
-from .conftest import box, ended
+from .conftest import FOREVER, box, ended
 
 pytestmark = pytest.mark.engine
 
@@ -45,10 +45,10 @@ def read_until(socket: websocket.WebSocket, text: str) -> str:
 
 
 def test_a_shell_with_its_size(engine: Server, name: str) -> None:
-    engine.put(name, body(box(script="echo from the main process; exec sleep 600")))
+    engine.put(name, body(box(script=FOREVER)))
     engine.until_state(name, "Running")
     with terminal(engine, name, "/bin/sh", 33, 111) as socket:
-        socket.send("stty size; tty; ps | grep -c 'sleep 600'; echo $((40+2))\n")
+        socket.send("stty size; tty; echo $((40+2))\n")
         heard = read_until(socket, "42")
         assert "33 111" in heard
         assert "/dev/pts/" in heard
@@ -57,7 +57,7 @@ def test_a_shell_with_its_size(engine: Server, name: str) -> None:
 
 
 def test_the_program_ends_with_its_connection(engine: Server, name: str) -> None:
-    engine.put(name, body(box(script="while :; do sleep 1; done")))
+    engine.put(name, body(box(script=FOREVER)))
     engine.until_state(name, "Running")
     with terminal(engine, name, "/bin/sh") as socket:
         socket.send("sleep 4321\n")
@@ -68,7 +68,7 @@ def test_the_program_ends_with_its_connection(engine: Server, name: str) -> None
 
 
 def test_a_program_that_is_not_there_says_so(engine: Server, name: str) -> None:
-    engine.put(name, body(box(script="sleep 600")))
+    engine.put(name, body(box(script=FOREVER)))
     engine.until_state(name, "Running")
     with terminal(engine, name, "/no/such") as socket:
         rest(socket)
