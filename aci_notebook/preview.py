@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .display.numbers import duration
 from .payload import PAYLOAD_LIMIT_BYTES, PAYLOAD_MOUNT, PAYLOAD_VOLUME, STATE_MOUNT, GroupPlan, requirements
 from .pricing import PriceBook
 from .spec import Volume
@@ -121,7 +122,7 @@ def text(session: Session, spec: RunSpec) -> str:
 def estimate_lines(session: Session, spec: RunSpec, location: str) -> list[str]:
     """What the run would cost, and until when at most."""
     estimate = PriceBook(session.house.folder).estimate(spec, target="azure", location=location)
-    limit = f"ends after {spec.timeout_s:g} s at the latest"
+    limit = f"ends after {duration(spec.timeout_s)} at the latest"
     if estimate.usd_per_hour is None or estimate.timeout_usd is None:
         return [f"estimate: none, {estimate.reason}; {limit}"]
     where = "on Azure; the local ACI costs nothing" if session.place.target == "local" else f"in {estimate.location}"

@@ -74,7 +74,7 @@ MAY: dict[str, set[str]] = {
     "doctor": {"aci", "errors", "session", "settings"},
     # the notebook
     "line": {"errors", "fields"},
-    "preview": {"payload", "pricing", "spec"},
+    "preview": {"display", "payload", "pricing", "spec"},
     "watch": {"display", "errors", "events", "pricing", "record", "runs"},
     "launch": {"display", "errors", "fields", "magics", "names", "parse", "preview", "runs", "session", "spec", "watch"},
     "magics": {"errors", "exchange", "launch", "line", "session", "settings", "table", "verbs"},
