@@ -174,7 +174,10 @@ def bodyless(lines: list[str]) -> list[str]:
     if not lines or not lines[0].startswith("%%aci") or any(item.strip() for item in lines[1:]):
         return lines
     wants_help = any(word in {"-h", "--help"} for word in lines[0].split())
-    return [lines[0][1:], *lines[1:]] if wants_help or not _asked_for_completeness() else lines
+    line = lines[0][1:]
+    if line.split() == ["%aci"]:
+        line = f"{line.rstrip()} --\n"  # nothing at all: an error about the missing program, not the list of verbs
+    return [line, *lines[1:]] if wants_help or not _asked_for_completeness() else lines
 
 
 def _asked_for_completeness() -> bool:

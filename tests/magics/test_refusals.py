@@ -50,7 +50,7 @@ WRONG = [
     ("--gpu 1", "--gpu '1'", "retired them on 2025-07-14", "Azure ML"),
     ("-i not_defined_here", "--input 'not_defined_here'", "not defined in this notebook", ""),
     ("-i a=1/0", "--input '1/0'", "ZeroDivisionError", ""),
-    ("-i one=(n for n in [1])", "--input 'one'", "cannot be pickled", "make it inside the cell"),
+    ("-i 'one=(n for n in [1])'", "--input 'one'", "cannot be pickled", "make it inside the cell"),
     ("-i 3x", "--input '3x'", "not a variable name", ""),
     ("-o 3x", "--output '3x'", "not a variable name", ""),
     ("-o ../up/", "--output '../up/'", "below the working folder", ""),
