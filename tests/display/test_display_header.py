@@ -13,6 +13,7 @@ from test_display_html import HOSTILE, Parsed, controls
 from aci_notebook import events as ev
 from aci_notebook.display import header as h
 from aci_notebook.display import numbers as n
+from aci_notebook.display.html import NO_MATH
 from aci_notebook.display.render import Estimate, css, header_html, header_text, held_html, mimebundle, status_line
 from aci_notebook.record import Home, RunRecord, State
 from aci_notebook.snapshot import PlatformEvent
@@ -374,4 +375,4 @@ def test_the_sheet_touches_nothing_but_ours() -> None:
 def test_every_class_in_the_markup_is_ours() -> None:
     markup = header_html(finished(), s.at(60), False) + held_html(["\x1b[31mx"], 3, "/l") + header_html(s.running(s.new()), s.at(30), True)
     for names in re.findall(r'class="([^"]*)"', markup):
-        assert all(name.startswith("aci-") for name in names.split())
+        assert all(name.startswith("aci-") or name in NO_MATH.split() for name in names.split())

@@ -147,6 +147,7 @@ def serve(folder: Path) -> subprocess.Popen[bytes]:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            cwd=folder,  # conmon writes a file `oom` where it stands
         )
     deadline = time.monotonic() + START_S
     while not (folder / "podman.sock").exists():
