@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -229,3 +231,24 @@ def test_an_eviction_and_a_platform_restart(engine: Server, name: str) -> None:
     engine.until(name, lambda _: engine.logs(name) == "again\nagain\n")
     engine.control("POST", f"groups/{name}/happen", {"event": "evict", "lose_emptydir": True})
     engine.until(name, lambda _: engine.logs(name) == "again\n")
+
+
+def test_what_another_user_wrote_is_removed_by_a_server_that_may_not(podman: Podman, tmp_path: Path, name: str) -> None:
+    """A server without root's power over other people's files, as on a desktop whose user may use Docker."""
+    powers = "--bounding-set=-dac_override,-dac_read_search,-fowner"
+    words = ["setpriv", powers, sys.executable, "-m", "aci_notebook.local", "--runtime", "engine", "--state-dir", str(tmp_path)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env={**os.environ, **podman.environment}) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().split(" listening on ")[1].split()[0]
+        server = Server(process, tmp_path, url, (tmp_path / "token").read_text())
+        mounts = {"volumeMounts": [{"name": "state", "mountPath": "/s"}]}
+        script = ["/bin/sh", "-c", "mkdir /s/mine && echo x > /s/mine/file && chmod 500 /s/mine"]
+        main = container(image="localhost/stubborn", command=script, **mounts)
+        server.put(name, body(main, volumes=[{"name": "state", "emptyDir": {}}]))
+        assert current(ended(server, name))["exitCode"] == 0
+        (left,) = tmp_path.glob("groups/*/volumes/0/mine/file")
+        assert left.stat().st_uid == 1000
+        assert server.call("DELETE", server.group(name)).status == 200
+        process.terminate()
+    assert not list(tmp_path.glob("groups/*"))
+    assert not list(tmp_path.glob("left-behind"))

@@ -45,6 +45,7 @@ from .engine_client import (
 )
 from .engine_container import EngineContainer
 from .engine_images import Images
+from .engine_leftovers import Leftovers
 from .protocol import MountFailed, Place, StartFailed
 from .volumes import Volumes, git_source
 
@@ -74,6 +75,7 @@ class EngineRuntime:
         self._volumes = Volumes(storage)
         self._threads = ThreadPoolExecutor(THREADS, "engine")
         self._images = Images(self._engine, self._do)
+        self._leftovers = Leftovers(self._engine, self._do, state_dir)
         self._nets: dict[str, Net] = {}
         self._sweep()
 
@@ -120,6 +122,8 @@ class EngineRuntime:
         await self._images.pull(plan, image)
 
     async def prepare(self, place: Place, *, keep_volumes: bool) -> None:
+        if not keep_volumes:
+            await self._leftovers.clear(place)
         await self._volumes.make(place, keep=keep_volumes)
         self._open_up(place)
         try:
@@ -182,6 +186,7 @@ class EngineRuntime:
             await self._remove(folder)
         for found in await self._do(self._engine.labelled, group=place.group_id):
             await self._do(self._engine.remove, found["Id"])
+        await self._leftovers.clear(place)
         self._nets.pop(place.group_id, None)
 
     def _net(self, group_id: str) -> Net:

@@ -49,6 +49,7 @@ class Order:
     binds: Sequence[tuple[Path, str, bool]] = ()  # folder, path in the container, read only
     network: str = ""
     published: Sequence[int] = ()  # ports, on 127.0.0.1
+    user: str = ""
     cpu: float = 0.0
     memory_gb: float = 0.0
 
@@ -157,6 +158,7 @@ class Engine:
             labels=dict(order.labels),
             name=order.name,
             ports=list(order.published),
+            user=order.user or None,
             host_config=host,
         )
         return str(created["Id"])
