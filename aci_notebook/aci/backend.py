@@ -35,6 +35,7 @@ class AciBackend:
         self._rates = RateHeaders()
         self._sent = SentSignal()
         self._attach_again_at = 0.0
+        self._forgotten: list[ContainerInstanceManagementClient] = []
 
     # -- stage.Backend ----------------------------------------------------------------------------------------
 
@@ -111,9 +112,10 @@ class AciBackend:
 
     def close(self) -> None:
         with self._lock:
-            current, self._current = self._current, None
-        if current is not None:
-            current[1].close()
+            clients = [*self._forgotten, *([self._current[1]] if self._current else [])]
+            self._current, self._forgotten = None, []
+        for client in clients:
+            client.close()
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
@@ -141,3 +143,4 @@ class AciBackend:
         with self._lock:
             if self._current is current:
                 self._current = None
+                self._forgotten.append(current[1])  # another thread may be in the middle of a request: closed in `close`

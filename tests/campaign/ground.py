@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 from aci_notebook.history import HistoryStore
 from aci_notebook.localserver import LocalServer
@@ -39,6 +40,7 @@ def _each(kinds: tuple[str, ...], times: int, **do: Any) -> tuple[dict[str, Any]
 NO_ATTACH = {"on": "attach", "times": 100, "do": {"status": 500}}
 NULL = {"on": "logs", "times": 3, "do": {"null_content": True}}
 NO_LOG = {"on": "logs", "times": 4, "after": 1, "do": {"status": 404, "code": "ContainerLogNotAvailable"}}
+REFUSED = {"on": "create", "times": 9, "do": {"status": 400, "code": "InvalidContainerGroupUpdate"}}
 FAULTS: tuple[Fault, ...] = (
     Fault("none"),
     Fault("polling only", (NO_ATTACH,)),
@@ -52,6 +54,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("504", _each(ALL, 2, status=504, code="GatewayTimeout")),
     Fault("dropped before", (NO_ATTACH, *_each(ALL, 2, drop="before"))),
     Fault("dropped after", (NO_ATTACH, *_each(ALL, 2, drop="after"))),
+    Fault("PUT answered by nobody", ({"on": "create", "times": 1, "do": {"drop": "after"}}, REFUSED)),
     Fault("window of 20 KB", (NO_ATTACH,), ground="narrow"),
     Fault("local ACI killed -9", ground="killed"),
     Fault("kernel killed, adopted", way="adopted"),
@@ -88,7 +91,11 @@ class Ground:
         found = localserver.running(self.folder)
         if found is None:
             raise OSError("no local ACI runs here")
-        return found.ask(path, body)
+        try:
+            return found.ask(path, body)
+        except HTTPError as error:
+            error.close()
+            raise
 
     def kill_server(self) -> None:
         os.kill(self.server.pid, signal.SIGKILL)
@@ -99,6 +106,7 @@ class Ground:
     def close(self) -> None:
         from aci_notebook import localserver
 
+        self.session.close()
         self.session.house.store.close()
         self.session.house.presence.release()
         found = localserver.running(self.folder)

@@ -11,7 +11,7 @@ from ground import FAULTS
 from matrix import Cell, run_campaign, table
 from scenarios import SCENARIOS
 
-from aci_notebook import ending, follow, lifecycle
+from aci_notebook import follow, lifecycle
 from aci_notebook.aci import AciBackend
 from aci_notebook.logs import LogCursor
 
@@ -83,26 +83,16 @@ def _no_delete(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("aci_notebook.removal.VERIFY_FOR_S", 0.5)
 
 
-def _no_last_reading(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(ending.Ending, "_read_rest", lambda self, verdict: True)
-
-
 def _one_404_is_believed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(follow, "MISSING_LOOKS", 1)
     patch.setattr(follow, "MISSING_AFTER_CREATE_S", 0.0)
 
 
-def _null_ends_the_log(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(ending, "EMPTY_READS", 1)
-    patch.setattr(follow.Follower, "_read_logs", lambda self: None)
-
-
 MUTATIONS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str, str]] = {
     "cursor one line back": (_cursor_off_by_one, "steady, 200 lines in 4 s", "polling only"),
     "cursor one item short": (_cursor_skips, "steady, 200 lines in 4 s", "polling only"),
-    "no GET after a failed PUT": (_no_get_after_a_failed_put, "steady, 200 lines in 4 s", "dropped after"),
+    "no GET after a failed PUT": (_no_get_after_a_failed_put, "over in 50 ms", "PUT answered by nobody"),
     "no DELETE": (_no_delete, "over in 50 ms", "none"),
-    "no last reading": (_no_last_reading, "killed for memory", "polling only"),
     "one 404 is believed": (_one_404_is_believed, "over in 50 ms", "404"),
 }
 
