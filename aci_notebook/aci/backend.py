@@ -35,6 +35,7 @@ class AciBackend:
         self._rates = RateHeaders()
         self._sent = SentSignal()
         self._attach_again_at = 0.0
+        self._closed = False
         self._forgotten: list[ContainerInstanceManagementClient] = []
 
     # -- stage.Backend ----------------------------------------------------------------------------------------
@@ -111,6 +112,11 @@ class AciBackend:
             client.container_groups.begin_restart(place.resource_group, name, polling=False)
 
     def close(self) -> None:
+        """Closes the connections. Whoever still asks afterwards (a deletion being verified) gets one for that request alone."""
+        self._closed = True
+        self._drop()
+
+    def _drop(self) -> None:
         with self._lock:
             clients = [*self._forgotten, *([self._current[1]] if self._current else [])]
             self._current, self._forgotten = None, []
@@ -131,6 +137,9 @@ class AciBackend:
             if isinstance(error, ClientAuthenticationError):
                 self._forget(current)  # the local ACI may have been started anew with another token
             raise translate(error, name, image, current[0]) from error
+        finally:
+            if self._closed:
+                self._drop()
 
     def _client(self) -> tuple[Endpoint, ContainerInstanceManagementClient]:
         with self._lock:
