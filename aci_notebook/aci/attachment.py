@@ -32,6 +32,8 @@ class Attachment:
                 options["socket"] = _connected(uri)
             return cls(websocket.create_connection(uri, **options))
         except (OSError, ValueError, websocket.WebSocketException):
+            if "socket" in options:
+                options["socket"].close()
             return None
 
     def receive(self, timeout_s: float) -> str | None:
@@ -47,4 +49,9 @@ class Attachment:
         return data if isinstance(data, str) else data.decode("utf-8", "replace")
 
     def close(self) -> None:
-        self._socket.close(timeout=0)
+        try:
+            self._socket.close(timeout=0)
+        except (OSError, websocket.WebSocketException):
+            pass  # the other side was faster
+        finally:
+            self._socket.shutdown()  # `close` leaves the socket open where the other side closed first
