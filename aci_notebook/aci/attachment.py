@@ -54,4 +54,4 @@ class Attachment:
         except (OSError, websocket.WebSocketException):
             pass  # the other side was faster
         finally:
-            self._socket.shutdown()  # `close` leaves the socket open where the other side closed first
+            self._socket.shutdown()  # type: ignore[no-untyped-call]  # `close` leaves the socket open where the other side closed first
