@@ -5,9 +5,12 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,6 +99,21 @@ class Podman:
         (self.folder / "podman.sock").unlink()
         self.service = serve(self.folder)
 
+    @contextmanager
+    def serving(self, address: str) -> Iterator[None]:
+        """The same engine at another address."""
+        host, _, port = address.removeprefix("tcp://").rpartition(":")
+        words = command(self.folder, "system", "service", "--time=0", f"tcp:{host}:{port}")
+        with subprocess.Popen(words, env=settings(self.folder), stderr=subprocess.DEVNULL) as service:
+            try:
+                deadline = time.monotonic() + START_S
+                while not _answers(host, int(port)):
+                    assert time.monotonic() < deadline
+                    time.sleep(0.05)
+                yield
+            finally:
+                service.terminate()
+
     def end(self) -> None:
         self.run("rm", "--all", "--force", "--time", "0")
         self.service.terminate()
@@ -136,6 +154,14 @@ def start(*, python: bool = True) -> Podman:
     if python:
         podman.run("import", str(python_root()), "localhost/python:3.11-slim")
     return podman
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), 1).close()
+    except OSError:
+        return False
+    return True
 
 
 def serve(folder: Path) -> subprocess.Popen[bytes]:

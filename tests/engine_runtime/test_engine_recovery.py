@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -138,3 +140,44 @@ def test_auto_takes_the_engine_where_one_answers(podman: Podman, tmp_path: Path)
     server = start(tmp_path, environment=podman.environment)
     assert "engine" in (tmp_path / "server.json").read_text()
     assert server.end() == 0
+
+
+def test_an_engine_behind_tcp_publishes_ports_on_this_machine(podman: Podman, tmp_path: Path) -> None:
+    """As with an engine in a virtual machine, whose containers have addresses that mean nothing here."""
+    from local.conftest import start
+
+    port = _free_port()
+    address = f"tcp://127.0.0.1:{port + 1000}"
+    with podman.serving(address):
+        server = start(tmp_path, "--runtime", "engine", environment={"DOCKER_HOST": address})
+        try:
+            ports = [{"port": port}]
+            web = box(script=f"echo over tcp > /tmp/x; trap 'exit 0' TERM; httpd -f -p {port} -h /tmp & wait", ports=ports)
+            assert server.put("tcp", body(web, ipAddress={"type": "Public", "ports": ports})).status == 201
+            group = server.until_state("tcp", "Running")
+            assert group["properties"]["ipAddress"]["ip"] == "127.0.0.1"
+            assert _until(lambda: _fetched(f"http://127.0.0.1:{port}/x")) == b"over tcp\n"
+            assert server.call("DELETE", server.group("tcp")).status == 200
+        finally:
+            assert server.end() == 0
+    assert podman.containers(tmp_path) == []
+
+
+def _free_port() -> int:
+    """A free one that ACI allows: it reserves those that systems give out (aci-facts §8)."""
+    for port in range(38080, 38999):
+        with socket.socket() as free:
+            try:
+                free.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no free port")
+
+
+def _fetched(url: str) -> bytes:
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=5) as answer:
+            return bytes(answer.read())
+    except OSError:
+        return b""
