@@ -47,6 +47,7 @@ from .engine_container import EngineContainer
 from .engine_images import Images
 from .engine_leftovers import Leftovers
 from .protocol import MountFailed, Place, StartFailed
+from .refusals import refuse_what_no_machine_has
 from .volumes import Volumes, git_source
 
 PAUSE = "pause"
@@ -96,18 +97,7 @@ class EngineRuntime:
         self._refuse(plan)
 
     def _refuse(self, plan: GroupPlan) -> None:
-        if plan.os_type != "Linux":
-            raise errors.refusal("OsVersionNotSupported", f"The OS version of image '{plan.containers[0].image}' is not supported.")
-        if plan.gpus or plan.sku != "Standard":
-            what = "GPU" if plan.gpus else f"sku '{plan.sku}'"
-            raise errors.capacity(
-                plan.location,
-                f"'{plan.cpu:g}' CPU '{plan.memory_gb:g}' GB memory 'Linux' OS, {what}",
-                f" (the '{self.name}' runtime of this local ACI has none)",
-            )
-        containers = (*plan.init_containers, *plan.containers)
-        for feature in sorted(plan.features.union(*(container.features for container in containers))):
-            raise errors.unsupported(feature, self.name)
+        refuse_what_no_machine_has(plan, self.name)
         for volume in plan.volumes:
             if isinstance(volume, GitRepo) and (git_source(volume.repository) is None or not shutil.which("git")):
                 raise errors.unsupported(f"The git repository of volume '{volume.name}'", self.name)

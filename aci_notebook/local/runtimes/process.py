@@ -27,6 +27,7 @@ from ..store import private_folder
 from . import images
 from .attempt import Attempt, Launch, Watch
 from .protocol import Place, StartFailed
+from .refusals import refuse_what_no_machine_has
 from .volumes import Volumes, git_source
 
 PASSED_FOR_PIP = re.compile(r"PIP_\w+|HTTPS?_PROXY|https?_proxy|NO_PROXY|no_proxy|SSL_CERT_FILE|SSL_CERT_DIR|REQUESTS_CA_BUNDLE")
@@ -48,18 +49,8 @@ class ProcessRuntime:
         return
 
     def admit(self, plan: GroupPlan) -> None:
-        if plan.os_type != "Linux":
-            raise errors.refusal("OsVersionNotSupported", f"The OS version of image '{plan.containers[0].image}' is not supported.")
-        if plan.gpus or plan.sku != "Standard":
-            what = "GPU" if plan.gpus else f"sku '{plan.sku}'"
-            raise errors.capacity(
-                plan.location,
-                f"'{plan.cpu:g}' CPU '{plan.memory_gb:g}' GB memory 'Linux' OS, {what}",
-                f" (the '{self.name}' runtime of this local ACI has none)",
-            )
+        refuse_what_no_machine_has(plan, self.name)
         containers = (*plan.init_containers, *plan.containers)
-        for feature in sorted(plan.features.union(*(container.features for container in containers))):
-            raise errors.unsupported(feature, self.name)
         self._admit_volumes(plan)
         for container in containers:
             if images.recognise(container.image) is None:
