@@ -25,7 +25,9 @@ The state folder holds the token that every request must carry (file `token`), t
 groups. One server at a time: a second one on the same folder exits with code 3. A server that is killed hard leaves its
 containers running; the next one on the folder takes them up, and without one they end after the idle timeout.
 Contents of secret volumes and secure variables lie in the state folder, readable by its owner alone, for as long as
-their group lives. The simulated runtime runs scripts instead of processes (see aci_notebook/local/runtimes).
+their group lives. The engine runtime takes the engine that DOCKER_HOST names, else the first
+that answers of Docker's and Podman's usual sockets; without one the server exits with code 4.
+The simulated runtime runs scripts instead of processes (see aci_notebook/local/runtimes).
 """
 
 
