@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -114,10 +115,22 @@ class Podman:
             finally:
                 service.terminate()
 
+    def _lingering(self) -> Iterator[int]:
+        """Podman's monitors of exec sessions, which stay for five minutes after the session."""
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                words = path.read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if words[0].endswith(b"conmon") and any(str(self.folder).encode() in word for word in words):
+                yield int(path.parent.name)
+
     def end(self) -> None:
         self.run("rm", "--all", "--force", "--time", "0")
         self.service.terminate()
         self.service.wait(20)
+        for process in self._lingering():
+            os.kill(process, signal.SIGKILL)
         subprocess.run(["umount", str(self.folder / "root" / "overlay")], capture_output=True)
         shutil.rmtree(self.folder)
 

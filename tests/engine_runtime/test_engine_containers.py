@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ def test_exit_codes(engine: Server, name: str, script: str, code: int) -> None:
     engine.put(name, body(box(script=script)))
     state = current(ended(engine, name))
     assert state["exitCode"] == code
-    assert state["startTime"] <= state["finishTime"]
+    assert datetime.fromisoformat(state["startTime"]) <= datetime.fromisoformat(state["finishTime"])
 
 
 def test_output_arrives_exactly_and_stamped_in_order(engine: Server, name: str) -> None:
