@@ -24,8 +24,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .database import NAMES, NOT_SETTLED, WITH_BODIES, connect, identity, is_damage, migrate, use_journal, with_unsaved, write
+from .database import NAMES, WITH_BODIES, connect, identity, is_damage, migrate, use_journal, with_unsaved, write
 from .errors import RunNotFound, did_you_mean
+from .peek import NOT_SETTLED
 from .record import RunRecord
 from .rows import EPOCH, MICROSECOND, record_of, row_of
 

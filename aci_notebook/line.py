@@ -157,9 +157,7 @@ def _stray(word: str, parser: argparse.ArgumentParser) -> NoReturn:
     known: Sequence[str] = getattr(parser, "known", ())
     page: str = getattr(parser, "page", "")
     if word.startswith("-"):
-        raise OptionError(
-            word.split("=")[0], None, "is not an option", did_you_mean(word.split("=")[0], known) or f"{page} lists them"
-        )
+        raise OptionError(word.split("=")[0], None, "is not an option", did_you_mean(word.split("=")[0], known) or f"{page} lists them")
     raise OptionError(
         word, None, "stands alone; every word belongs to an option", f"the program goes below the line; {page} lists the options"
     )

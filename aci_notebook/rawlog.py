@@ -24,7 +24,10 @@ class RawFollower:
         self._partial = ""
 
     def read(self, content: str, asked: int | None) -> tuple[list[Item], int, bool]:
-        """`asked` is None where this is all the service holds. (what is new, how many whole lines of it, whether the read reaches back to what is known)."""
+        """(what is new, how many whole lines of it, whether the read reaches back to what is known).
+
+        `asked` is None where this is all the service holds.
+        """
         *texts, last = content.split("\n")
         pairs = self._pairs(texts)
         new = self._new_of(pairs, full=asked is not None)

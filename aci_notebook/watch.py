@@ -65,7 +65,7 @@ def watch(run: Run, view: CellView, *, onlooker: bool = False) -> None:
 
 
 def _settle(run: Run, view: CellView) -> None:
-    """The last words on the group, in the header alone: at once if they come at once, else from a thread; the cell does not wait for them."""
+    """The last words on the group, in the header alone: at once, or from a thread; the cell does not wait for them."""
     if run.done() and run.wait_gone(SETTLE_WAIT_S):
         view.settle(run.record)
         return

@@ -357,10 +357,7 @@ class Log:
         lines.pop()
         if is_clean(block) and (len(block) <= CUT or max(map(len, lines)) <= CUT):
             first = self.number + 1
-            self._batch += [
-                b"%6d| %s\n" % numbered if numbered[1] else b"%6d|\n" % numbered[0]
-                for numbered in enumerate(lines, first)
-            ]
+            self._batch += [b"%6d| %s\n" % numbered if numbered[1] else b"%6d|\n" % numbered[0] for numbered in enumerate(lines, first)]
             self.number += len(lines)
             self.lines += len(lines)
             self.bytes += len(block)

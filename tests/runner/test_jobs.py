@@ -46,7 +46,7 @@ def test_a_program_that_is_not_there(bench: Bench) -> None:
 
 
 def test_a_script_without_a_first_line_runs_as_in_a_shell(bench: Bench) -> None:
-    assert bench.job("echo $0 | sed s,.*/,,; echo \"$1\"", argv=["{body}", "{body} "]).run(0).text() == b"body\n{body} \n"
+    assert bench.job('echo $0 | sed s,.*/,,; echo "$1"', argv=["{body}", "{body} "]).run(0).text() == b"body\n{body} \n"
 
 
 def test_text_that_looks_like_a_frame_is_text(bench: Bench) -> None:

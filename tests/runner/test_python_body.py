@@ -33,7 +33,7 @@ def value_of(log: Log) -> dict:
     return json.loads(log.objects()["value"])
 
 
-TOUR = '''\
+TOUR = """\
 import asyncio, sys, os, __main__, inspect
 print("a", end=""); print("b", file=sys.stderr)
 assert __name__ == "__main__" and __main__.__dict__ is globals()
@@ -52,7 +52,7 @@ model = Model(3)
 lazy = (i for i in range(3))
 doubled = await task
 assert inspect.getsource(helper).startswith("def helper")
-'''
+"""
 
 
 def test_a_tour_with_every_interpreter(any_python: Bench) -> None:
@@ -77,7 +77,7 @@ def test_a_tour_with_every_interpreter(any_python: Bench) -> None:
     assert out.stdout == b"16\n"  # the function came by value, with the class it needs
 
 
-FAULTY = '''\
+FAULTY = """\
 def divide(x):
     return 1 / x
 
@@ -87,7 +87,7 @@ except KeyError:
     print("so far")
     divide(
         0)
-'''
+"""
 
 
 def test_an_exception_with_the_lines_of_the_cell_with_every_interpreter(any_python: Bench) -> None:

@@ -63,9 +63,7 @@ def test_signals_retries_and_time(shell: Bench) -> None:
 
 
 def test_sigterm(shell: Bench) -> None:
-    process = shell.sh("trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.02; done", linger_s=600).start(
-        entry="runner.sh"
-    )
+    process = shell.sh("trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.02; done", linger_s=600).start(entry="runner.sh")
     seen = read_until(process, b"| up\n")
     process.terminate()
     out = rest_of(process)

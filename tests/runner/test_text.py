@@ -142,8 +142,10 @@ def test_a_line_of_ten_megabytes_is_cut_and_not_kept() -> None:
         ([b"longer text\rshort\n"], b"short" + b"r text\n"),
         ([b"longer text\r\x1b[Kshort\n"], b"short\n"),
         ([b"\x08\x08\x08\r1/9 [..]", b"\x08" * 8 + b"\r2/9 [#.]\n"], b"2/9 [#.]\n"),  # an old keras
-        ([b"\r\x1b[1m1/9\x1b[0m \x1b[32m\xe2\x94\x81\x1b[0m", b"\r\x1b[1m9/9\x1b[0m\n"],
-         b"\x1b[1m9/9\x1b[0m \x1b[32m\xe2\x94\x81\x1b[0m\n"),  # a new one
+        (
+            [b"\r\x1b[1m1/9\x1b[0m \x1b[32m\xe2\x94\x81\x1b[0m", b"\r\x1b[1m9/9\x1b[0m\n"],
+            b"\x1b[1m9/9\x1b[0m \x1b[32m\xe2\x94\x81\x1b[0m\n",
+        ),  # a new one
         ([b"\rbar", b"\r   ", b"\r"], b""),  # tqdm(leave=False)
         ([b"\rbar 1", b"\rbar 2"], b"bar 2"),
         ([b"a\rb\r\n"], b"b\n"),
@@ -284,9 +286,7 @@ def test_out_of_memory_counters(monkeypatch: pytest.MonkeyPatch, tmp_path) -> No
         (3, 0, 0.1, ("failed", 3)),
     ],
 )
-def test_the_verdict_on_a_child(
-    monkeypatch: pytest.MonkeyPatch, code: int, kills: int, peak_gb: float, verdict: tuple[str, int]
-) -> None:
+def test_the_verdict_on_a_child(monkeypatch: pytest.MonkeyPatch, code: int, kills: int, peak_gb: float, verdict: tuple[str, int]) -> None:
     class Stub:
         asked = None
 
