@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,10 +12,31 @@ import websocket
 ATTACH_TIMEOUT_S = 4
 
 
-def _connected(uri: str) -> socket.socket:
-    """A socket to the local ACI: given none, the library would go through HTTP_PROXY, whatever it is told (seen with 1.9)."""
+def open_websocket(uri: str, *, loopback: bool, timeout_s: float, header: Sequence[str] = ()) -> websocket.WebSocket:
+    """A websocket, connected; OSError, ValueError or WebSocketException where it cannot be.
+
+    To the local ACI with a socket of our own: given none, the library goes through HTTP_PROXY whatever it is told (seen with 1.9).
+    """
+    options: dict[str, Any] = {"timeout": timeout_s, "header": list(header), "suppress_origin": True}
+    if not loopback:
+        return websocket.create_connection(uri, **options)
     place = urlsplit(uri)
-    return socket.create_connection((place.hostname, place.port), timeout=ATTACH_TIMEOUT_S)
+    own = socket.create_connection((place.hostname, place.port), timeout=timeout_s)
+    try:
+        return websocket.create_connection(uri, socket=own, **options)
+    except BaseException:
+        own.close()
+        raise
+
+
+def close_websocket(opened: websocket.WebSocket) -> None:
+    """Closes it for good: the library's own `close` leaves the socket open where the other side closed first."""
+    try:
+        opened.close(timeout=0)
+    except (OSError, websocket.WebSocketException):
+        pass  # the other side was faster
+    finally:
+        opened.shutdown()  # type: ignore[no-untyped-call]
 
 
 class Attachment:
@@ -26,14 +48,9 @@ class Attachment:
     @classmethod
     def open(cls, uri: str, password: str, *, loopback: bool) -> Attachment | None:
         """Connected, or None where port 19390 is blocked (T26)."""
-        options: dict[str, Any] = {"timeout": ATTACH_TIMEOUT_S, "header": [f"Authorization: {password}"], "suppress_origin": True}
         try:
-            if loopback:
-                options["socket"] = _connected(uri)
-            return cls(websocket.create_connection(uri, **options))
+            return cls(open_websocket(uri, loopback=loopback, timeout_s=ATTACH_TIMEOUT_S, header=[f"Authorization: {password}"]))
         except (OSError, ValueError, websocket.WebSocketException):
-            if "socket" in options:
-                options["socket"].close()
             return None
 
     def receive(self, timeout_s: float) -> str | None:
@@ -49,9 +66,4 @@ class Attachment:
         return data if isinstance(data, str) else data.decode("utf-8", "replace")
 
     def close(self) -> None:
-        try:
-            self._socket.close(timeout=0)
-        except (OSError, websocket.WebSocketException):
-            pass  # the other side was faster
-        finally:
-            self._socket.shutdown()  # type: ignore[no-untyped-call]  # `close` leaves the socket open where the other side closed first
+        close_websocket(self._socket)

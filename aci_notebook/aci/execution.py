@@ -19,6 +19,7 @@ import websocket
 from azure.mgmt.containerinstance import models as sdk
 
 from ..errors import OptionError, ServiceError
+from .attachment import close_websocket, open_websocket
 from .backend import AciBackend
 from .translation import NoLogYet, NotFound
 
@@ -54,9 +55,9 @@ def execute(backend: AciBackend, name: str, command: Sequence[str], tell: Callab
 @contextmanager
 def _terminal(uri: str, password: str, name: str, *, loopback: bool) -> Iterator[websocket.WebSocket]:
     try:
-        socket = websocket.create_connection(uri, timeout=OPEN_TIMEOUT_S, suppress_origin=True, http_no_proxy=["*"] if loopback else None)
+        socket = open_websocket(uri, loopback=loopback, timeout_s=OPEN_TIMEOUT_S)
         socket.send(password)
-    except (OSError, websocket.WebSocketException) as error:
+    except (OSError, ValueError, websocket.WebSocketException) as error:
         raise ServiceError(
             f"{name}: the terminal cannot be reached: {error}",
             hint="exec needs port 19390 of the service to be open to you",
@@ -65,7 +66,7 @@ def _terminal(uri: str, password: str, name: str, *, loopback: bool) -> Iterator
     try:
         yield socket
     finally:
-        socket.close(timeout=0)
+        close_websocket(socket)
 
 
 def _converse(socket: websocket.WebSocket, typed: str, name: str, tell: Callable[[str], object]) -> int:

@@ -13,10 +13,10 @@ from shells import Cell, Run, close_sessions, end_server, settle
 
 from aci_notebook import localserver, session
 
-NAMES = [name for name in os.environ if name.startswith(("ACI_NOTEBOOK_", "AIRFLOW_CONN_", "AZURE_"))]
+NAMES = [name for name in os.environ if name.startswith(("AIRFLOW_CONN_", "AZURE_"))]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("home")
     patch = pytest.MonkeyPatch()
@@ -30,7 +30,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     patch.undo()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def the_shell(home: Path) -> Iterator[InteractiveShell]:
     shell = InteractiveShell.instance()
     shell.colors = "nocolor"

@@ -25,7 +25,7 @@ def _gone(pid: int) -> bool:
         return stat.read().rsplit(")", 1)[1].split()[0] == "Z"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("home")
     before = {name: os.environ.get(name) for name in ("ACI_NOTEBOOK_HOME", "HTTP_PROXY", "http_proxy", "HTTPS_PROXY")}
@@ -39,7 +39,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(home: Path) -> Iterator[LocalServer]:
     found = connect("local").local_server()
     yield found
