@@ -151,7 +151,7 @@ def _job(spec: RunSpec, run_id: str, now: datetime) -> dict[str, Any]:
         "paths": list(spec.output_paths),
         "requirements": requirements(spec),
         "timeout_s": spec.timeout_s,
-        "start_by": now.timestamp() + spec.start_timeout_s + START_MARGIN_S,
+        "start_by": round(now.timestamp() + spec.start_timeout_s + START_MARGIN_S),
         "retries": spec.retries,
         "linger_s": LINGER_S,
         "burst_bytes": BURST_BYTES,

@@ -53,7 +53,7 @@ MAY: dict[str, set[str]] = {
     "peek": set(),
     "rows": {"record", "spec"},
     "database": {"peek", "rows"},
-    "history": {"database", "errors", "frame", "pricing", "record", "rows"},
+    "history": {"database", "errors", "frame", "peek", "pricing", "record", "rows"},
     "frame": {"drawings", "errors", "events", "record", "rows"},
     "drawings": {"display", "errors", "pictures"},
     "pictures": {"display"},

@@ -21,7 +21,7 @@ SUBNET = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/virtualN
 Wire = Callable[[str], dict[str, Any]]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def simulated_home(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("simulated")
     yield folder
