@@ -52,7 +52,8 @@ def test_an_unprivileged_person_runs_a_notebook_while_the_local_aci_is_killed(pe
 @pytest.mark.timeout(300)
 def test_the_first_notebook_passes_nbval_and_leaves_no_group(shared_home: Home) -> None:
     """nbval kills its kernel the moment the last cell is done; what the cells began must be over all the same."""
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:randomly", "-p", "no:cacheprovider", "--nbval-lax", "--nbval-current-env"]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:randomly", "-p", "no:cacheprovider"]
+    command += ["--nbval-lax", "--nbval-current-env"]
     command += ["--nbval-sanitize-with", str(HERE / "sanitize.cfg"), str(NOTEBOOKS / "01-first-run.ipynb"), "--rootdir", str(NOTEBOOKS)]
     environ = {**os.environ, "ACI_NOTEBOOK_HOME": str(shared_home.path)}
     done = subprocess.run(command, env=environ, cwd=NOTEBOOKS, capture_output=True, text=True, timeout=280, check=False)
