@@ -3,7 +3,28 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
 
 for name in [name for name in os.environ if name.startswith("ACI_NOTEBOOK_") and name != "ACI_NOTEBOOK_HOME"]:
     del os.environ[name]
 os.environ["ACI_NOTEBOOK_LOCAL_RUNTIME"] = "process"
+
+CHROMIUM = Path("/usr/bin/chromium")
+QUIET = ("gpu", "quic", "background-networking", "component-update", "sync")
+
+
+@pytest.fixture(scope="session")
+def one_browser() -> Iterator[Any]:
+    """Chromium for all browser tests of the session: Playwright drives one at a time in one process."""
+    play = pytest.importorskip("playwright.sync_api", reason="package playwright is missing")
+    if not CHROMIUM.exists():
+        pytest.skip("Chromium is missing: apt-get install chromium fonts-dejavu-core")
+    with play.sync_playwright() as running:
+        arguments = ["--no-sandbox", "--no-first-run", *(f"--disable-{word}" for word in QUIET)]
+        started = running.chromium.launch(executable_path=str(CHROMIUM), args=arguments)
+        yield started
+        started.close()

@@ -27,14 +27,8 @@ def lab(root: Path) -> Iterator[rooms.Lab]:
 
 
 @pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
-    play = pytest.importorskip("playwright.sync_api", reason="package playwright is missing")
-    if not rooms.CHROMIUM.exists():
-        pytest.skip("Chromium is missing: apt-get install chromium fonts-dejavu-core")
-    with play.sync_playwright() as running:
-        started = running.chromium.launch(executable_path=str(rooms.CHROMIUM), args=rooms.BROWSER)
-        yield started.new_context()  # one context for all pages: what Lab loads stays in its cache
-        started.close()
+def chromium(one_browser: Any) -> Any:
+    return one_browser.new_context()  # one context for all pages: what Lab loads stays in its cache
 
 
 @pytest.fixture
