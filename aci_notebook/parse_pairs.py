@@ -10,18 +10,20 @@ from .errors import OptionError
 from .spec import Secret
 
 
-def parse_env(value: Any, option: str) -> dict[str, str]:
-    pairs: Iterable[tuple[str, Any]]
+def _pairs(value: Any, option: str) -> Iterable[tuple[str, Any]]:
+    """(name, content) of a mapping, or of `K=V` texts."""
     if isinstance(value, Mapping):
-        pairs = value.items()
-    else:
-        texts = [value] if isinstance(value, str) else list(value)
-        for text in texts:
-            if "=" not in str(text):
-                raise OptionError(option, text, "needs a value", f"{option} {text}=VALUE")
-        pairs = [(str(text).split("=", 1)[0].strip(), str(text).split("=", 1)[1]) for text in texts]
+        return value.items()
+    texts = [str(text) for text in ([value] if isinstance(value, str) else value)]
+    for text in texts:
+        if "=" not in text:
+            raise OptionError(option, text, "needs a value", f"{option} {text}=VALUE")
+    return [(name.strip(), content) for name, _, content in (text.partition("=") for text in texts)]
+
+
+def parse_env(value: Any, option: str) -> dict[str, str]:
     found: dict[str, str] = {}
-    for name, content in pairs:
+    for name, content in _pairs(value, option):
         _check_env_name(name, option)
         if "\0" in str(content):
             raise OptionError(option, name, "has a NUL character in its value")
@@ -74,17 +76,8 @@ def read_secret_reference(source: str, name: str, option: str, remedy: str = "")
 
 
 def parse_tags(value: Any, option: str) -> dict[str, str]:
-    pairs: Iterable[tuple[str, Any]]
-    if isinstance(value, Mapping):
-        pairs = value.items()
-    else:
-        texts = [value] if isinstance(value, str) else list(value)
-        for text in texts:
-            if "=" not in str(text):
-                raise OptionError(option, text, "needs a value", f"{option} {text}=VALUE")
-        pairs = [(str(text).split("=", 1)[0], str(text).split("=", 1)[1]) for text in texts]
     found = {}
-    for key, content in pairs:
+    for key, content in _pairs(value, option):
         if not key or len(key) > 512 or len(str(content)) > 256 or re.search(r"[<>%&\\?/]", key):
             raise OptionError(option, key, "tag names have up to 512 characters without < > % & \\ ? /, values up to 256")
         if key.startswith("aci-notebook-"):
