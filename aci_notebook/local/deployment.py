@@ -24,6 +24,7 @@ from .states import (
     BackedOff,
     Ended,
     Happening,
+    Life,
     Phase,
     PlatformEvent,
     PullBegan,
@@ -33,6 +34,7 @@ from .states import (
     Restarting,
     StartBroke,
     Started,
+    Starting,
     StopRequested,
     exit_code,
     fold,
@@ -107,6 +109,7 @@ class Deployment:
                 handle = await self._world.runtime.adopt(self.place, container, life.attempt)
                 if handle is not None:
                     self.handles[container.name] = handle
+            life = await self._take_up_start(container)
             if operation.outcome == "Pending" and has_run(life) and not started_since(life, operation.started_at):
                 if container.name in self.handles:  # the operation had not got so far as to end it
                     await self.handles[container.name].kill(graceful=True)
@@ -118,6 +121,15 @@ class Deployment:
         elif not self.group.stopped:
             for container in self.group.plan.containers:
                 self._spawn(self._live(container))
+
+    async def _take_up_start(self, container: ContainerPlan) -> Life:
+        """A server killed right after it had started a process did not come to say so: what runs is not started a second time."""
+        life = self.group.lives[container.name]
+        handle = await self._world.runtime.adopt(self.place, container, life.starting) if life.starting else None
+        if handle is not None:
+            self.handles[container.name] = handle
+            self._step(container.name, Started(handle.started_at, life.starting))
+        return self.group.lives[container.name]
 
     async def halt(self, *, graceful: bool = True) -> None:
         """End all tasks and containers; return when nothing is left of them."""
@@ -309,13 +321,15 @@ class Deployment:
         if self.group.lives[name].phase is not Phase.RUNNING:
             await world.pace.pass_stage("starting", self.group.gate)
             try:
-                handle = await world.runtime.start(self.place, container)
+                reference = world.runtime.new_reference(self.place, container)
+                self._step(name, Starting(reference))
+                handle = await world.runtime.start(self.place, container, reference)
             except StartFailed as error:
                 self._step(name, StartBroke(self._now(), name, str(error), inferred.START_FAILED_EXIT))
                 self._tell_started(name, well=False)
                 return 0.0, False
             self.handles[name] = handle
-            self._step(name, Started(handle.started_at, handle.reference))
+            self._step(name, Started(handle.started_at, reference))
         self._tell_started(name, well=True)
         ended = await handle.wait() if handle else Exit(137, self._now())  # no trace left of it: killed with its host
         seen_at = self._now()

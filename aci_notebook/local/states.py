@@ -56,7 +56,8 @@ class StateView:
 
 @dataclass(frozen=True)
 class Life:
-    """Everything said about one container so far. `attempt` is the runtime's name for the process it last started."""
+    """Everything said about one container so far. `attempt` is the runtime's name for the process it last started, `starting` for one
+    that it was told to start: written down before, so that a server killed in between finds it again and starts no second one."""
 
     phase: Phase = Phase.ACCEPTED
     current: StateView | None = None
@@ -64,6 +65,7 @@ class Life:
     restarts: int = 0
     events: tuple[PlatformEvent, ...] = ()
     attempt: str = ""
+    starting: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,13 @@ class PullBroke:
     at: datetime
     image: str
     reason: str
+
+
+@dataclass(frozen=True)
+class Starting:
+    """The runtime is about to start a process under this name."""
+
+    attempt: str
 
 
 @dataclass(frozen=True)
@@ -140,13 +149,14 @@ class Redeployed:
     killing: str = ""
 
 
-Happening = PullBegan | PullEnded | PullBroke | Started | StartBroke | Ended | BackedOff | Restarting | StopRequested | Redeployed
+Happening = PullBegan | PullEnded | PullBroke | Starting | Started | StartBroke | Ended | BackedOff | Restarting | StopRequested | Redeployed
 
 TRANSITIONS: dict[tuple[Phase, type[Happening]], Phase] = {
     (Phase.ACCEPTED, PullBegan): Phase.PULLING,
     (Phase.PULL_FAILED, PullBegan): Phase.PULLING,
     (Phase.PULLING, PullEnded): Phase.STARTING,
     (Phase.PULLING, PullBroke): Phase.PULL_FAILED,
+    (Phase.STARTING, Starting): Phase.STARTING,
     (Phase.STARTING, Started): Phase.RUNNING,
     (Phase.STARTING, StartBroke): Phase.TERMINATED,
     (Phase.RUNNING, Ended): Phase.TERMINATED,
@@ -177,11 +187,13 @@ def step(life: Life, happening: Happening) -> Life:
         case PullBroke(at, image, reason):
             life = _with_event(life, at, "Failed", f'Failed to pull image "{image}": {reason}', "Warning")
             return _with_event(life, at, "BackOff", f'Back-off pulling image "{image}"')
+        case Starting(attempt):
+            return replace(life, starting=attempt)
         case Started(at, attempt):
-            life = replace(life, current=StateView("Running", "", started_at=at), attempt=attempt)
+            life = replace(life, current=StateView("Running", "", started_at=at), attempt=attempt, starting="")
             return _with_event(life, at, "Started", "Started container")
         case StartBroke(at, container, reason, exit_code):
-            life = replace(life, current=StateView("Terminated", "Error", at, exit_code, at))
+            life = replace(life, current=StateView("Terminated", "Error", at, exit_code, at), starting="")
             text = f"Error: Failed to start container {container}, Error response: to create containerd task: {reason}"
             return _with_event(life, at, "Failed", text, "Warning")
         case Ended(at, exit_code, detail, killing):
@@ -200,7 +212,7 @@ def step(life: Life, happening: Happening) -> Life:
             stopped = StateView("Terminated", STOPPED_DETAIL, finished_at=at, exact=True)
             return replace(life, current=stopped, previous=running)
         case Redeployed(at, keeps_view, killing):
-            life = replace(life, restarts=0, attempt="", previous=None, current=life.current if keeps_view else None)
+            life = replace(life, restarts=0, attempt="", starting="", previous=None, current=life.current if keeps_view else None)
             return _with_event(life, at, "Killing", killing) if killing else life
         case _:
             assert_never(happening)

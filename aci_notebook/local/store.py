@@ -119,6 +119,7 @@ def load_life(record: dict[str, Any]) -> Life:
         restarts=record["restarts"],
         events=tuple(load_event(event) for event in record["events"]),
         attempt=record["attempt"],
+        starting=record["starting"],
     )
 
 

@@ -137,6 +137,28 @@ def test_killed_while_groups_are_made_and_their_guardians_start(serve: Any, name
     assert stats["created"] - stats["deleted"] == len(listed)
 
 
+def test_killed_before_it_could_say_that_a_process_runs(serve: Any, name: str, tmp_path: Path) -> None:
+    """The next server finds the process that was being started, and starts no second one."""
+    first: Server = serve("--runtime", "process")
+    tally = tmp_path / "tally"
+    first.put(name, shell(f"echo run >> {tally}; echo once; sleep 1; exit 3"))
+    first.until(name, lambda _: tally.exists())
+    first.until_state(name, "Running")
+    first.kill()
+    path = next(first.state_dir.glob("groups/*/group.json"))
+    record = json.loads(path.read_text())
+    (life,) = record["lives"].values()
+    life |= {"phase": "starting", "starting": life["attempt"], "attempt": "", "current": None}
+    record["operation"] |= {"outcome": "Pending"}
+    path.write_text(json.dumps(record))
+    second: Server = serve("--runtime", "process")
+    second.until_state(name, "Failed")
+    assert tally.read_text() == "run\n"
+    assert second.logs(name) == "once\n"
+    assert state_of(second, name)["exitCode"] == 3
+    assert second.get(name)["properties"]["containers"][0]["properties"]["instanceView"]["restartCount"] == 0
+
+
 @pytest.mark.parametrize("damage", ["half", "other version", "no object"])
 def test_a_damaged_record_keeps_no_server_out_and_hides_no_process(serve: Any, name: str, tmp_path: Path, damage: str) -> None:
     first: Server = serve("--runtime", "process")

@@ -121,10 +121,6 @@ class Attempt:
         return attempt if attempt._started else None
 
     @property
-    def reference(self) -> str:
-        return self._folder.name
-
-    @property
     def started_at(self) -> datetime:
         assert self._started is not None
         return instant(self._started["started_at"])

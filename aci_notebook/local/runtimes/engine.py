@@ -143,10 +143,12 @@ class EngineRuntime:
         await self._volumes.empty(place)
         self._open_up(place)
 
-    async def start(self, place: Place, container: ContainerPlan) -> EngineContainer:
+    def new_reference(self, place: Place, container: ContainerPlan) -> str:
+        return f"{_number(place.plan, container)}-{uuid.uuid4().hex}"
+
+    async def start(self, place: Place, container: ContainerPlan, reference: str) -> EngineContainer:
         await self._remove_attempts(place, container)
         network = await self._network(place)
-        number = _number(place.plan, container)
         memory_gb = container.memory_limit_gb or container.memory_gb or place.plan.memory_gb
         order = Order(
             image=container.image,
@@ -159,7 +161,7 @@ class EngineRuntime:
             cpu=container.cpu_limit or container.cpu or place.plan.cpu,
             memory_gb=memory_gb,
         )
-        handle = await self._begin(place, f"{number}-{uuid.uuid4().hex}", order)
+        handle = await self._begin(place, reference, order)
         self._net(place.group_id).live.add(handle)
         return handle
 

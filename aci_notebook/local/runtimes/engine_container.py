@@ -39,10 +39,6 @@ class EngineContainer:
         self._end = asyncio.ensure_future(self._see_the_end())
 
     @property
-    def reference(self) -> str:
-        return self._folder.name
-
-    @property
     def started_at(self) -> datetime:
         return self._started_at
 

@@ -86,12 +86,15 @@ class ProcessRuntime:
     async def lose_empty_dirs(self, place: Place) -> None:
         await self._volumes.empty(place)
 
-    async def start(self, place: Place, container: ContainerPlan) -> Attempt:
+    def new_reference(self, place: Place, container: ContainerPlan) -> str:
+        return f"{_number(place.plan, container)}-{uuid.uuid4().hex}"
+
+    async def start(self, place: Place, container: ContainerPlan, reference: str) -> Attempt:
         known = images.recognise(container.image)
         if known is None:
             raise StartFailed(f"the image '{container.image}' is not on this machine")
         await self._remove_attempts(place, container)
-        folder = private_folder(place.folder / "attempts" / f"{_number(place.plan, container)}-{uuid.uuid4().hex}")
+        folder = private_folder(place.folder / "attempts" / reference)
         return await Attempt.begin(folder, self._launch(place, container, folder, known), self._watch)
 
     async def adopt(self, place: Place, container: ContainerPlan, reference: str) -> Attempt | None:

@@ -5,7 +5,7 @@ The order of calls for one group: `resolve` and `admit` (in the PUT, may refuse)
 per deployment: volumes, network) → `start` for each init container, one after the other, then for all containers →
 `discard`. A container restarted in place is `start`ed again after its `Handle.wait` returned; volumes stay.
 
-After a hard kill of the server, `adopt` gets the references that `Handle.reference` gave before. Memory limits, where
+After a hard kill of the server, `adopt` gets the references that `new_reference` gave before. Memory limits, where
 a runtime enforces them, surface as exit code 137 with `oom_killed`.
 """
 
@@ -67,10 +67,6 @@ class Handle(Protocol):
     """One container that was started; a container started again has another handle."""
 
     @property
-    def reference(self) -> str:
-        """A name under which `Runtime.adopt` finds it again; goes to the state file."""
-
-    @property
     def started_at(self) -> datetime:
         """When its first process started."""
 
@@ -114,8 +110,11 @@ class Runtime(Protocol):
     async def lose_empty_dirs(self, place: Place) -> None:
         """Empty the emptyDir volumes, as a relocation to another node does."""
 
-    async def start(self, place: Place, container: ContainerPlan) -> Handle:
-        """Start a container; raises `StartFailed`."""
+    def new_reference(self, place: Place, container: ContainerPlan) -> str:
+        """A name for the process that the next `start` of the container brings up: written down before it runs."""
+
+    async def start(self, place: Place, container: ContainerPlan, reference: str) -> Handle:
+        """Start a container under a new reference; raises `StartFailed`."""
 
     async def adopt(self, place: Place, container: ContainerPlan, reference: str) -> Handle | None:
         """The handle of a container that an earlier server started, running or ended; None if it is unknown."""

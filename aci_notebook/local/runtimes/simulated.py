@@ -142,11 +142,14 @@ class SimulatedRuntime:
     async def lose_empty_dirs(self, place: Place) -> None:
         return
 
-    async def start(self, place: Place, container: ContainerPlan) -> ScriptedContainer:
+    def new_reference(self, place: Place, container: ContainerPlan) -> str:
+        return uuid.uuid4().hex
+
+    async def start(self, place: Place, container: ContainerPlan, reference: str) -> ScriptedContainer:
         script = self._script(place.plan.name, container)
         if script.start_fails:
             raise StartFailed(script.start_fails)
-        folder = private_folder(place.folder / "attempts" / uuid.uuid4().hex)
+        folder = private_folder(place.folder / "attempts" / reference)
         return ScriptedContainer(folder, script.next_run(), self._clock)
 
     async def adopt(self, place: Place, container: ContainerPlan, reference: str) -> None:
@@ -163,14 +166,9 @@ class ScriptedContainer:
         self._clock = clock
         self._writer = SpoolWriter(folder)
         self._spool = Spool(folder)
-        self._reference = folder.name
         self._started_at = clock.now()
         self._exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self._play = asyncio.create_task(self._run(steps))
-
-    @property
-    def reference(self) -> str:
-        return self._reference
 
     @property
     def started_at(self) -> datetime:
