@@ -56,8 +56,8 @@ class StateView:
 
 @dataclass(frozen=True)
 class Life:
-    """Everything said about one container so far. `attempt` is the runtime's name for the process it last started, `starting` for one
-    that it was told to start: written down before, so that a server killed in between finds it again and starts no second one."""
+    """Everything said about one container so far. `attempt` is the runtime's name for the process it last started, `starting` for
+    one that it was told to start: written down before, so that a server killed in between starts no second one."""
 
     phase: Phase = Phase.ACCEPTED
     current: StateView | None = None
@@ -149,7 +149,9 @@ class Redeployed:
     killing: str = ""
 
 
-Happening = PullBegan | PullEnded | PullBroke | Starting | Started | StartBroke | Ended | BackedOff | Restarting | StopRequested | Redeployed
+Happening = (
+    PullBegan | PullEnded | PullBroke | Starting | Started | StartBroke | Ended | BackedOff | Restarting | StopRequested | Redeployed
+)
 
 TRANSITIONS: dict[tuple[Phase, type[Happening]], Phase] = {
     (Phase.ACCEPTED, PullBegan): Phase.PULLING,
