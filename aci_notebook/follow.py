@@ -10,7 +10,7 @@ from __future__ import annotations
 from . import events as ev
 from .ending import Ending
 from .errors import AuthError, Transient
-from .logs import LogCursor
+from .logs import House, Item, LogCursor
 from .pace import FLOWING_S, Budget, Pace
 from .snapshot import GroupSnapshot
 from .stage import Attachment, Course, Refused, Stage, outcome_of_error
@@ -48,7 +48,7 @@ class Follower:
         self._logs_since_state = 0
         self._empty_in_a_row = 0
         self._missing = 0
-        self._read_at = stage.born
+        self._read_at = self._news_at = stage.born
 
     def follow(self) -> ev.Outcome:
         """The outcome of the run, when everything the service holds of it is here."""
@@ -107,7 +107,8 @@ class Follower:
         if not self._had_log:
             return self._logs_since_state >= 1
         if self.spec.has_runner:
-            return not self.pace.flowing and self._logs_since_state >= STATE_EVERY_FRAMED
+            silent = self._read_at - self._news_at > self.pace.overdue_s(self._read_at, self._news_at)
+            return silent and self._logs_since_state >= STATE_EVERY_FRAMED
         return self._logs_since_state >= (STATE_EVERY_RAW if self.pace.flowing else 1)
 
     def _read_state(self) -> ev.Outcome | None:
@@ -150,11 +151,15 @@ class Follower:
         if self._had_log and self._empty_in_a_row in {1, 4, 16}:
             self._doubt = True  # a log that was there is not: the group may be stopped or gone
         self._had_log = self._had_log or bool(content)
-        before = self.cursor.next_number
-        items = self.cursor.read(content)
+        items = self._take(self.cursor.read(content))
         if content:
-            self.pace.took(fresh=bool(items) or self.cursor.next_number != before, size=len(content))
+            self.pace.took(fresh=any(_speaks(item) for item in items), size=len(content))
+
+    def _take(self, items: list[Item]) -> list[Item]:
+        if items:
+            self._news_at = self.stage.clock.monotonic()
         self.teller.tell(items)
+        return items
 
     def _spend(self) -> None:
         remaining = self.stage.backend.remaining_reads()
@@ -199,7 +204,7 @@ class Follower:
                 self._doubt = self.cursor.closing is None
                 until = clock.monotonic() + self.stage.put_off_s()
                 continue
-            self.teller.tell(self.cursor.heard(heard))
+            self._take(self.cursor.heard(heard))
             if self.cursor.closing is not None:
                 return
             if self.cursor.waiting:
@@ -224,3 +229,8 @@ class Follower:
         """The deadline has passed while the service did not answer: that is the reason, not the deadline."""
         if self.stage.last_trouble is not None:
             raise Refused(outcome_of_error(self.stage.last_trouble))
+
+
+def _speaks(item: Item) -> bool:
+    """Whether the item is news of the job; a sign of life of a silent one is none."""
+    return not (isinstance(item, House) and item.word == "alive")

@@ -4,7 +4,7 @@
 
     |  text, a newline follows           +  text, no newline follows        \\  text with escapes (\\\\ \\n \\r \\xNN)
     !  text of the remote traceback      ~  present look of a progress bar   >  piece of an object going home
-    #  a house line: WORD key=value …    (start, phase, install, retry, object, skip, warn, again, end)
+    #  a house line: WORD key=value …    (start, phase, install, retry, alive, object, skip, warn, again, end)
 
 Both sides are tested against each other, never share code.
 """

@@ -2,7 +2,8 @@
 
 A poll costs a request of the principal's (`aci-facts` §8: 12,000 reads an hour on the old model), so the pace follows what there is to
 learn: the first looks come quickly, because a local or short job is over soon; text that flows is read every `FLOWING_S`; a quiet run
-is asked every 5 % of its age, between 1 and 10 s; with an attach websocket the text comes by itself, and the polls only check it.
+is asked every 5 % of its age, between 1 and 10 s; with an attach websocket the text comes by itself, and the polls only check it. A
+quiet runner gives signs of life; the state is worth a read where one is overdue.
 Reads of the log and of the state count together. A run that prints is kept at 30 reads a minute: quick looks are saved up again.
 """
 
@@ -18,6 +19,7 @@ MUCH, MUCH_EVERY_S, MUCH_READS = 300_000, 1.0, 20  # an answer of so many charac
 QUIET_SHARE = 0.05
 QUIET_LEAST_S, QUIET_MOST_S = 1.0, 10.0
 ATTACHED_S = 10.0
+ALIVE_LEAST_S, ALIVE_MOST_S, ALIVE_SHARE, ALIVE_LATE_S = 2.0, 60.0, 0.25, 1.0  # the runner's `# alive`, and how late it may be read
 
 
 class Pace:
@@ -56,6 +58,11 @@ class Pace:
                 return MUCH_EVERY_S
             return max(FLOWING_S, min(FLOWING_MOST_S, self._spread(now)))
         return min(QUIET_MOST_S, max(QUIET_LEAST_S, QUIET_SHARE * (now - self.started)))
+
+    def overdue_s(self, now: float, news_at: float) -> float:
+        """How long after its last news a silent runner's container is in doubt: what its contract says, and what reading it takes."""
+        beat = (news_at - self.started) * ALIVE_SHARE / (1 - ALIVE_SHARE)
+        return max(ALIVE_LEAST_S, min(ALIVE_MOST_S, beat)) + ALIVE_LATE_S + 2 * self.interval_s(now)
 
     def _recent(self, now: float) -> int:
         return sum(now - at < 60 for at in self._asked)

@@ -52,6 +52,8 @@ class Teller:
                 self.stage.emit(ev.ProgressReceived(now, item.text))
             case Gap():
                 self.stage.emit(ev.GapFound(now, item.lines))
+            case House("alive"):
+                self.framed = True  # a sign of life, for whoever decides what to ask next
             case House():
                 self.framed = True
                 self.stage.emit(ev.HouseSaid(now, item.word, item.values))

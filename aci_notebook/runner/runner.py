@@ -11,7 +11,7 @@ THE LOG. Every line that leaves is a frame, so nothing the program prints can be
     |  text, a newline follows it                 +  text, no newline follows
     \  text with escapes (\\ \n \r \xNN)          ~  the present look of a line rewritten by carriage returns
     !  a line of the remote traceback             >  NAME I/N BASE64, a piece of an object
-    #  WORD key=value ..., a house line, quoted as a shell would: start phase install retry object skip warn again end
+    #  WORD key=value ..., a house line, quoted as a shell would: start phase install retry alive object skip warn again end
 
 Text is exact: unescaped and joined, `|` `+` `\` give the program's bytes, however it wrote them. `\` is used where a
 piece is not UTF-8 or holds a control character other than TAB and ESC, or something that str.splitlines takes for the
@@ -26,6 +26,9 @@ numbers, only the writer writes. The writer paces itself (burst, then rate; each
 because the service keeps a window of the last megabytes and no cursor; the spool takes what must wait, so the job is
 never blocked, and memory stays small. Pacing ends at SIGTERM, and at timeout_s + linger_s: a bill is bounded. With no
 space left for the spool, text is lost, counted and reported; house lines are kept in memory; numbers stay whole.
+
+A job that says nothing is not taken for dead: after max(2, min(60, a quarter of the runner's age)) seconds in which no
+frame was printed, while a child runs, `# alive wall_s=` is. A reader that misses it has a reason to ask for the state.
 
 HOW A JOB ENDS. By its child's exit, not by the end of the pipe, which a grandchild may hold: the pipe is drained for
 at most 2 s, then the rest of the process group is ended. The container's exit code is the job's; a signal is 128 + n.
@@ -107,6 +110,7 @@ READ_BYTES = 1 << 18
 PIPE_BYTES = 1 << 20
 WRITE_BYTES = 1 << 14
 FRAME_COST = 32  # what the service adds to a line: a time stamp and an envelope
+ALIVE_LEAST_S, ALIVE_MOST_S, ALIVE_SHARE = 2.0, 60.0, 0.25
 DRAIN_S = 2.0
 GROUP_GRACE_S = 0.5
 STOP_GRACE_S = 5.0
@@ -306,6 +310,7 @@ class Log:
         self.masker = masker
         self.number = self.lines = self.bytes = 0
         self.last = b""  # the last house line
+        self.began = self.spoke_at = time.monotonic()
         self.ended = False  # whether the closing frame is printed
         self.lost_bytes = 0  # text that found no space left on the disk
         self._batch: List[bytes] = []
@@ -397,10 +402,16 @@ class Log:
         self.last = self._batch[-1]
         self.flush(keep=True)
 
+    def keep_alive(self, now: float) -> None:
+        """Say that the job goes on, when nothing was said for a while."""
+        if now - self.spoke_at >= max(ALIVE_LEAST_S, min(ALIVE_MOST_S, ALIVE_SHARE * (now - self.began))):
+            self.house("alive", wall_s=f"{now - self.began:.0f}")
+
     def flush(self, keep: bool = False) -> None:
         """Append what was printed to the spool. Without space for it, text is lost and counted, house lines are kept."""
         if not self._batch:
             return
+        self.spoke_at = time.monotonic()
         data, frames, self._batch = b"".join(self._batch), self._batch, []
         fits = not self._tail and not self.lost_bytes and self._append(data)
         if not fits and keep:
@@ -708,8 +719,10 @@ class Signals:
 class Watch:
     """One child from start to end: its output goes to the sink, its group gets the signals, nothing of it stays."""
 
-    def __init__(self, argv: List[str], env: Dict[str, str], sink: Any, signals: Signals, deadline: float) -> None:
-        self._sink, self._signals, self._deadline = sink, signals, deadline
+    def __init__(
+        self, argv: List[str], env: Dict[str, str], sink: Any, signals: Signals, deadline: float, beat: Callable[[float], None]
+    ) -> None:
+        self._sink, self._signals, self._deadline, self._beat = sink, signals, deadline, beat
         self._pipe, write_end = os.pipe()
         os.set_blocking(self._pipe, False)
         if sys.platform.startswith("linux"):
@@ -747,6 +760,7 @@ class Watch:
                 self._reap()
                 self._ask_to_end(now)
                 self._sink.tick(now)
+                self._beat(now)
         self._end_group()
         for _ in range(PIPE_BYTES // READ_BYTES):  # last words of the rest of the group
             if not self._open or not self._read():
@@ -1141,11 +1155,11 @@ class Runner:
     def watch(self, argv: List[str], env: Dict[str, str], sink: Any) -> Watch:
         """Start a child; a script without a first line that names its interpreter goes to sh, as in a shell."""
         try:
-            return Watch(argv, env, sink, self.signals, self.deadline)
+            return Watch(argv, env, sink, self.signals, self.deadline, self.log.keep_alive)
         except OSError as error:
             if error.errno != errno.ENOEXEC:
                 raise
-            return Watch(["/bin/sh", *argv], env, sink, self.signals, self.deadline)
+            return Watch(["/bin/sh", *argv], env, sink, self.signals, self.deadline, self.log.keep_alive)
 
     def judge(self, watch: Watch, ended: Ended, kills: int) -> Tuple[str, int]:
         """Return outcome and exit code of a child that ended."""

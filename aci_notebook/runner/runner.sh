@@ -3,7 +3,7 @@
 #
 # It prints the same frames as runner.py, whose essay explains them: `NUMBER MARK PAYLOAD`, `#` house lines, `|` text,
 # `+` text without a newline, and the closing frame. What a shell cannot do well is left out and said so: no Python
-# bodies, no requirements, no objects going home, no pacing, no escapes (NUL bytes are dropped, a line with carriage
+# bodies, no requirements, no objects going home, no pacing, no `alive`, no escapes (NUL bytes are dropped, a line with carriage
 # returns is shown as its last look). Secrets are masked line by line. Programs used: date, cat, cp, chmod, mkfifo, rm,
 # sleep, wc, and setsid, tail, grep where they exist.
 #

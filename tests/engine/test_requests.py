@@ -22,7 +22,7 @@ def test_printing_costs_at_most_30_reads_a_minute(every: float) -> None:
     world = World(steady(600, every))
     played = play(world)
     assert world.most_in_a_minute() <= 30
-    assert played.record.lines == len(world.program) - 3
+    assert played.record.lines == sum("| line" in text for _, text in world.program)
 
 
 def test_printing_of_an_image_of_its_own_costs_as_little() -> None:
@@ -52,14 +52,35 @@ def test_a_quiet_run_is_asked_every_5_percent_of_its_age() -> None:
 
 def test_the_end_of_a_quiet_run_is_known_within_its_interval() -> None:
     late = []
-    for end in (37.3, 100.7, 411.0, 911.1):
+    for end in (3.0, 37.3, 59.9, 100.7, 171.3, 238.0, 250.5, 411.0, 640.2, 911.1, 1_800.7, 7_201.3):
         world = World(frames([(0.0, "begins")], end_at=end))
         played = play(world)
         assert played.record.ended_at is not None
         known = (played.record.ended_at - played.record.created_at).total_seconds() - 2.0 - end
         late.append(known / min(10.0, max(1.0, 0.05 * (end + 2))))
-    assert sum(share <= 1.05 for share in late) >= 3  # one look in seven asks the state instead of the log
-    assert max(late) <= 2.1
+    assert max(late) <= 1.05, late
+
+
+def test_the_state_of_a_quiet_run_is_not_asked_while_it_gives_signs_of_life() -> None:
+    world = World(frames([(0.0, "begins")], end_at=1_000.0))
+    play(world)
+    began = next(at for kind, at in world.asked if kind == "logs")
+    assert not [at for kind, at in world.asked if kind == "get" and began < at < 1_000]
+
+
+@pytest.mark.parametrize("dies_at", [4.0, 30.0, 300.0, 3_000.0])
+def test_a_quiet_run_that_dies_without_a_word_is_missed(dies_at: float) -> None:
+    world = World(frames([(0.0, "begins")], alive_until=dies_at), terminated=(dies_at, 137, ""))
+    assert play(world).outcome.kind == "oom"
+    assert world.t - 2 - dies_at < min(130, max(10, 0.6 * dies_at))
+
+
+def test_an_image_without_python_gives_no_signs_of_life_and_costs_no_more() -> None:
+    program = [(at, text) for at, text in frames([(0.0, "begins")], end_at=1_000.0) if "alive" not in text]
+    program[-1] = (1_000.0, f"{len(program):>6}# end outcome=succeeded exit=0")
+    world = World(program)
+    assert play(world).outcome.succeeded
+    assert world.most_in_a_minute(since=240.0, until=1_000.0) <= 6
 
 
 def test_an_eviction_of_a_quiet_run_is_noticed() -> None:

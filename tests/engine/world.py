@@ -31,13 +31,26 @@ def transient(message: str = "the server is busy", retry_after_s: float | None =
 
 
 def frames(
-    texts: Sequence[tuple[float, str]], *, end_at: float | None = None, end: str = "outcome=succeeded exit=0"
+    texts: Sequence[tuple[float, str]], *, end_at: float | None = None, end: str = "outcome=succeeded exit=0", alive_until: float = 0.0
 ) -> list[tuple[float, str]]:
-    """Numbered frames of a program that prints these texts; a start line first, the closing frame at `end_at`."""
+    """Numbered frames of a program that prints these texts; a start line first, the closing frame at `end_at`, signs of life until then
+    or until `alive_until`."""
     lines = [(0.0, "# start run=r at=1"), (0.0, "# phase name=run"), *((at, f"| {text}" if text else "|") for at, text in texts)]
+    lines = _with_signs_of_life(lines, alive_until if end_at is None else end_at)
     if end_at is not None:
         lines.append((end_at, f"# end {end}"))
     return [(at, f"{number:>6}{rest}") for number, (at, rest) in enumerate(lines, 1)]
+
+
+def _with_signs_of_life(lines: list[tuple[float, str]], until: float) -> list[tuple[float, str]]:
+    """After max(2, min(60, a quarter of the age)) seconds of silence the runner says that the job goes on."""
+    found: list[tuple[float, str]] = []
+    for line, (next_at, _) in zip(lines, [*lines[1:], (until, "")], strict=True):
+        found.append(line)
+        at = line[0]
+        while (at := at + max(2.0, min(60.0, at / 3))) < next_at:  # from the last frame at T, a quarter of the age is reached at 4/3 T
+            found.append((at, f"# alive wall_s={at:.0f}"))
+    return found
 
 
 class Stuck(Exception):

@@ -39,6 +39,13 @@ def test_exit_codes_and_signals(bench: Bench, script: str, code: int, outcome: s
     assert (end["outcome"], end.get("signal")) == (outcome, name)
 
 
+def test_a_silent_job_gives_signs_of_life_and_one_that_prints_gives_none(bench: Bench) -> None:
+    log = bench.sh("sleep 5; for n in 1 2 3 4 5 6; do echo $n; sleep 0.5; done").run(0)
+    assert log.words == ["start", "phase", "alive", "alive", "end"]
+    assert [round(float(said["wall_s"])) for said in log.house("alive")] == [2, 4]
+    assert log.text() == b"1\n2\n3\n4\n5\n6\n"
+
+
 def test_a_program_that_is_not_there(bench: Bench) -> None:
     log = bench.job(argv=["no-such-program", "x"]).run(127)
     assert log.end["outcome"] == "no_interpreter"
