@@ -36,10 +36,11 @@ class Spool:
 
     def _bases(self) -> list[int]:
         try:
-            names = [name for name in os.listdir(self._folder) if name.startswith("text-")]
+            names = set(os.listdir(self._folder))
         except FileNotFoundError:  # the group is being deleted: nothing is left to read
             return []
-        return sorted(int(name.partition("-")[2]) for name in names)
+        bases = [name.partition("-")[2] for name in names if name.startswith("text-")]
+        return sorted(int(base) for base in bases if f"marks-{base}" in names)  # both are there, or it is being made or removed
 
     def size(self) -> int:
         """Bytes of output since the container started, the part that is no longer kept included."""
@@ -90,7 +91,19 @@ class Spool:
 
 
 def read_window(spool: Spool, window: Window, tail: int | None, timestamps: bool) -> str:
-    """The text of one log answer: the window, its last `tail` lines if asked, each stamped if asked."""
+    """The text of one log answer: the window, its last `tail` lines if asked, each stamped if asked.
+
+    Other processes own the files: a segment that is removed while it is read (a newer one is there, or the container starts again)
+    is no error, the spool is looked at again.
+    """
+    while True:
+        try:
+            return _read_once(spool, window, tail, timestamps)
+        except FileNotFoundError:
+            continue
+
+
+def _read_once(spool: Spool, window: Window, tail: int | None, timestamps: bool) -> str:
     size = spool.size()
     start = max(0, size - window.max_bytes)
     lines = min((n for n in (window.max_lines, tail) if n is not None), default=None)

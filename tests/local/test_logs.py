@@ -146,3 +146,25 @@ def test_old_segments_go_and_marks_go_on(tmp_path: Path, monkeypatch: pytest.Mon
     stamped = read_window(spool, Window(95), None, timestamps=True)
     assert len(re.findall(STAMP, stamped)) == 11
     assert re.sub(STAMP, "", stamped) == text.decode()[-95:]
+
+
+@pytest.mark.parametrize("tail", [None, 5])
+def test_a_segment_that_goes_while_it_is_read(tmp_path: Path, tail: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The container starts again, or a newer segment takes over: both happen in another process, between listing and opening."""
+    spool = spooled(tmp_path, [b"one\n", b"two\n"])
+    found = Spool._bases
+
+    def then_gone(self: Spool) -> list[int]:
+        bases = found(self)
+        (tmp_path / "marks-0").unlink(missing_ok=True)
+        (tmp_path / "text-0").unlink(missing_ok=True)
+        return bases
+
+    monkeypatch.setattr(Spool, "_bases", then_gone)
+    assert read_window(spool, LARGE, tail, timestamps=True) == ""
+
+
+def test_a_segment_that_is_half_removed_is_none(tmp_path: Path) -> None:
+    spool = spooled(tmp_path, [b"one\n"])
+    (tmp_path / "marks-0").unlink()
+    assert read_window(spool, LARGE, None, timestamps=True) == ""
