@@ -34,12 +34,22 @@ def values_of(record: RunRecord, overrides: Mapping[str, Any]) -> tuple[dict[str
         values["outputs"] = outputs
     if spec.inputs:
         values["inputs"] = ",".join(item.name for item in spec.inputs)
-    values["on"] = record.target
+    values.update(_place(record, overrides))
     values.update(overrides)
     values.update(_environment(spec, overrides))
     if spec.implied and "image" not in overrides:
         values.pop("image")  # the default image again, and with it the packages of the cell's imports
     return values, spec.code, spec.command
+
+
+def _place(record: RunRecord, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Where it ran, unless the overrides choose a place."""
+    if record.target != "azure":
+        return {"on": record.target}
+    if overrides.keys() & {"on", "profile", "subscription"}:
+        return {}
+    place = {"on": "azure", "subscription": record.subscription_id, "resource_group": record.resource_group, "location": record.location}
+    return {**place, "profile": record.profile} if record.profile else place
 
 
 def _environment(spec: RunSpec, overrides: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ def run(program: str | Callable[..., Any], *, args: tuple[Any, ...] = (), kwargs
     """
     shown = _view_options(options)
     session, spec = prepared(program, args, kwargs, options)
+    _say_where(session, spec, shown)
     with session.house.runs.reined():
         started = session.submit(spec)
         view = CellView(started.record, estimate=estimator(session.house.folder), **shown)
@@ -53,9 +54,15 @@ def submit(
     run = aci_notebook.submit("print('hi')")
     run.wait().log()
     """
-    _view_options(options)
+    shown = _view_options(options)
     session, spec = prepared(program, args, kwargs, options)
+    _say_where(session, spec, shown)
     return session.submit(spec, foreground=False)
+
+
+def _say_where(session: Session, spec: RunSpec, shown: Mapping[str, Any]) -> None:
+    if not shown.get("quiet") and (word := session.first_word(spec)):
+        print(word)  # noqa: T201  # once a kernel: where the money goes
 
 
 def history(**filters: Any) -> pd.DataFrame:

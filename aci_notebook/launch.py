@@ -36,18 +36,21 @@ def launch(magics: AciMagics, values: Mapping[str, Any], code: str | None, comma
     detach = bool(call.get("detach"))
     if detach and (spec.outputs or spec.output_paths) and not call.get("as_name"):
         raise OptionError("--output", ",".join(spec.outputs), "needs --as NAME in a detached run", "outputs are then in NAME.outputs()")
+    quiet = bool(call.get("quiet"))
+    if not quiet and (word := session.first_word(spec)):
+        print(word)  # noqa: T201  # once a kernel: where the money goes
     with session.house.runs.reined():
         run = session.submit(spec, foreground=not detach)
         if call.get("as_name"):
             magics.bind({call["as_name"]: run})
         estimate = estimator(session.house.folder)
         if detach:
-            watch_in_background(run, DetachedView(run.record, estimate=estimate, quiet=bool(call.get("quiet"))))
+            watch_in_background(run, DetachedView(run.record, estimate=estimate, quiet=quiet))
             return run
         view = CellView(
             run.record,
             estimate=estimate,
-            quiet=bool(call.get("quiet")),
+            quiet=quiet,
             tail=call.get("tail"),
             timestamps=bool(call.get("timestamps")),
             lines_max=call.get("lines_max", BY_NAME["lines_max"].default),

@@ -22,6 +22,7 @@ from .errors import OptionError, did_you_mean
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from .record import RunRecord
     from .runs import Run
     from .session import Session
     from .settings import Settings
@@ -110,6 +111,18 @@ class AciMagics(Magics):
         from .session import connect
 
         return connect(on, self.settings())
+
+    def session_of(self, record: RunRecord) -> Session:
+        """The session in which a run's group lives: of its own target, profile, subscription and group."""
+        from .session import connect_for
+
+        settings = self.settings()
+        if record.target != "azure":
+            return connect_for({"on": record.target}, settings)
+        if record.profile in settings.all_profiles():
+            settings = settings.with_profile(record.profile)  # its credential; the present one may be another's
+        values = {"subscription": record.subscription_id, "resource_group": record.resource_group, "location": record.location}
+        return connect_for({"on": "azure", **values}, settings)
 
     @property
     def ipython(self) -> InteractiveShell:

@@ -46,6 +46,7 @@ class RunRecord:
     location: str = ""
     resource_group: str = ""
     subscription_id: str = ""
+    profile: str = ""
     notebook: str = ""
     kernel: str = ""
     host: str = ""

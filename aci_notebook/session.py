@@ -111,6 +111,7 @@ class Session:
         self._backends: dict[str, AciBackend] = {}
         self._secret_of_principal: str | None = None
         self._verified = False
+        self._named: set[str] = set()
         self._credential: Any = None
 
     # -- making runs ----------------------------------------------------------------------------------------------
@@ -178,6 +179,7 @@ class Session:
             location=location,
             resource_group=spec.resource_group or self.place.resource_group,
             subscription_id=self.place.subscription,
+            profile=self.place.profile,
             notebook=origin.notebook,
             kernel=origin.kernel,
             host=origin.host,
@@ -211,6 +213,14 @@ class Session:
         mine = self.house.runs.get(record.run_id)
         record = mine.record if mine is not None else take_over(self, record)
         return self.house.runs.adopt(record, self.backend(record.resource_group), foreground=foreground)
+
+    def first_word(self, spec: RunSpec) -> str:
+        """Before the first run that this kernel sends to a resource group in Azure: where its money goes. Empty afterwards, and locally."""
+        group = spec.resource_group or self.place.resource_group
+        if self.place.target == "local" or group in self._named:
+            return ""
+        self._named.add(group)
+        return f"runs in Azure: subscription {self.place.subscription}, resource group {group}, {spec.location or self.place.location}"
 
     def _verify_once(self) -> None:
         """The first run of a session looks in the background at deletions that an earlier one left unverified."""
@@ -254,10 +264,10 @@ class Session:
         from .aci import AZURE_URL, Endpoint
 
         if self.place.target == "azure":
-            return Endpoint(AZURE_URL, self.place.subscription, resource_group, "azure", credential=self._azure_credential())
+            return Endpoint(AZURE_URL, self.place.subscription, resource_group, "azure", self.place.location, self._azure_credential())
         self._server = None  # asked for again only after nobody answered: it may have been started anew elsewhere
         server = self.local_server()
-        return Endpoint(server.url, LOCAL_SUBSCRIPTION, resource_group or LOCAL_GROUP, "local", token=server.token)
+        return Endpoint(server.url, LOCAL_SUBSCRIPTION, resource_group or LOCAL_GROUP, "local", self.place.location, token=server.token)
 
     def _azure_credential(self) -> Any:
         if self._credential is None:

@@ -43,6 +43,7 @@ class Endpoint:
     subscription_id: str
     resource_group: str
     target: Literal["azure", "local"]
+    location: str = ""
     credential: TokenCredential | None = field(default=None, repr=False)
     token: str = field(default="", repr=False)
 

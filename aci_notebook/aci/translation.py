@@ -57,7 +57,7 @@ def translate(error: AzureError, name: str, image: str, place: Endpoint) -> Exce
     if status == 404 and code not in {"ResourceGroupNotFound", "SubscriptionNotFound"}:
         return NotFound(message)
     if code == "ResourceGroupNotFound":
-        hint = f"az group create --name {place.resource_group} --location REGION"
+        hint = f"az group create --name {place.resource_group} --location {place.location or 'REGION'}"
         return NoResourceGroup(message, hint=f"make it first: {hint}", **data)
     if code in _QUOTA_CODES or "quota" in message.lower():
         hint = "wait for other runs, use fewer --cpu or another --location; %aci ps -a shows what runs; a higher quota is a support request"

@@ -78,13 +78,7 @@ class Desk:
         return found
 
     def session_of(self, record: RunRecord) -> Session:
-        """The session in which a run's group lives: of its own target, subscription and group."""
-        from ..session import connect_for
-
-        values: dict[str, Any] = {"on": record.target}
-        if record.target == "azure":
-            values |= {"subscription": record.subscription_id, "resource_group": record.resource_group, "location": record.location}
-        return connect_for(values, self.magics.settings())
+        return self.magics.session_of(record)
 
     def target_of(self, word: str) -> Target:
         """The group that a word means: of a run, or any group of the present resource group by its whole name."""

@@ -3,7 +3,7 @@
     python front.py ACI_URL CERTIFICATE LOG
 
 `management.azure.com` is the local ACI behind a reverse proxy, which rewrites the addresses in answers as proxies do;
-`login.microsoftonline.com` gives a token to whoever asks for one. What nobody here answers is written to LOG.
+`login.microsoftonline.com` gives a token to whoever has another secret than EXPIRED. What nobody here answers is written to LOG.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import tornado.web
 
 ARM, LOGIN = "management.azure.com", "login.microsoftonline.com"
 HOSTS = (ARM, LOGIN, "login.microsoft.com", "login.windows.net", "graph.microsoft.com", "graph.windows.net")
+EXPIRED = "expired"
 HOP_BY_HOP = {"connection", "host", "transfer-encoding", "content-length", "keep-alive", "accept-encoding", "upgrade"}
 
 
@@ -64,7 +65,10 @@ class Login(tornado.web.RequestHandler):
             self.send_error(404)
 
     def post(self, path: str) -> None:
-        if path.endswith("/token"):
+        if self.get_body_argument("client_secret", "") == EXPIRED:
+            self.set_status(401)
+            self.finish({"error": "invalid_client", "error_description": "AADSTS7000222: The provided client secret keys are expired."})
+        elif path.endswith("/token"):
             self.finish({"token_type": "Bearer", "expires_in": 3599, "ext_expires_in": 3599, "access_token": token(path.split("/")[1])})
         else:
             self.send_error(404)
