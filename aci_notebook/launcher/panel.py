@@ -131,7 +131,7 @@ class Panel:
             self.log(record)
             self._form.say(f"{record.name} belongs to another kernel that lives; its log is followed here")
         else:
-            self._form.in_thread(lambda: self._form.follow(self._door.magics.session(record.target).adopt(record)))
+            self._form.in_thread(lambda: self._form.follow(self._door.magics.session_of(record).adopt(record)))
 
     def log(self, record: RunRecord) -> None:
         """The end of the log file; it is followed as it grows."""
@@ -178,7 +178,7 @@ class Panel:
             return
 
         def body() -> None:
-            gone = delete_group(self._door.magics.session(record.target), record)
+            gone = delete_group(self._door.magics.session_of(record), record)
             self._form.say(f"container group {record.name} {'is gone' if gone else 'may still exist: %aci gc looks again'}", bad=not gone)
 
         self._form.in_thread(body)
