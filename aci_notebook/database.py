@@ -139,3 +139,12 @@ def with_unsaved(db: sqlite3.Connection, rows: Iterable[tuple[Any, ...]]) -> str
     db.execute("DELETE FROM temp.unsaved")
     db.executemany(f"INSERT INTO temp.unsaved VALUES ({_MARKS}, ?)", rows)  # noqa: S608 - our own marks
     return "temp.known"
+
+
+def by_column(found: sqlite3.Cursor, columns: list[list[Any]]) -> None:
+    """Few rows at a time, while they are in the processor's cache."""
+    for column in columns:
+        column.clear()
+    while rows := found.fetchmany(256):
+        for column, values in zip(columns, zip(*rows, strict=True), strict=True):
+            column.extend(values)

@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .database import NAMES, WITH_BODIES, connect, identity, is_damage, migrate, use_journal, with_unsaved, write
+from .database import NAMES, WITH_BODIES, by_column, connect, identity, is_damage, migrate, use_journal, with_unsaved, write
 from .errors import RunNotFound, did_you_mean
 from .peek import NOT_SETTLED
 from .record import RunRecord
@@ -156,6 +156,14 @@ class HistoryStore:
         self._select(", ".join(f.SELECTED), clause, arguments, limit=f.checked_limit(limit), into=columns)
         return f.frame_of(columns, self.home)
 
+    def reprice(self, location: str) -> int:
+        """Give the runs of that region that are over and have no cost the one that is known now; how many got one."""
+        found = self._load(f"location = ? AND cost_usd IS NULL AND NOT ({NOT_SETTLED})", (location,))
+        priced = [record for record in found if self._cost_of(record) is not None]
+        for record in priced:
+            self.save(record)
+        return len(priced)
+
     def log_path(self, run_id: str) -> Path:
         """The log file of that run, made readable by its owner only; in a temporary folder if the home takes no files."""
         name = re.sub(r"[^A-Za-z0-9_-]", "_", run_id) + ".log"
@@ -229,7 +237,7 @@ class HistoryStore:
                     query = f"SELECT {columns} FROM {source} WHERE {clause} {end}"  # noqa: S608 - values are bound; the rest is ours
                     if into is None:
                         return db.execute(query, bound).fetchall()
-                    _by_column(db.execute(query, bound), into)
+                    by_column(db.execute(query, bound), into)
                     return []
                 except sqlite3.Error as error:
                     if not self._cope(error) or attempt == 2:
@@ -322,15 +330,6 @@ class HistoryStore:
         if self._db is not None:
             self._db.close()
         self._db, self._file, self._writable = None, None, False
-
-
-def _by_column(found: sqlite3.Cursor, columns: list[list[Any]]) -> None:
-    """Few rows at a time, while they are in the processor's cache."""
-    for column in columns:
-        column.clear()
-    while rows := found.fetchmany(256):
-        for column, values in zip(columns, zip(*rows, strict=True), strict=True):
-            column.extend(values)
 
 
 def _own_file(folder: Path, name: str) -> Path:

@@ -124,9 +124,10 @@ def estimate_lines(session: Session, spec: RunSpec, location: str) -> list[str]:
     estimate = PriceBook(session.house.folder).estimate(spec, target="azure", location=location)
     limit = f"ends after {duration(spec.timeout_s)} at the latest"
     if estimate.usd_per_hour is None or estimate.timeout_usd is None:
-        return [f"estimate: none, {estimate.reason}; {limit}"]
+        return [f"estimate: none, {estimate.reason} ({estimate.remedy}); {limit}"]
     where = "on Azure; the local ACI costs nothing" if session.place.target == "local" else f"in {estimate.location}"
-    return [f"estimate: ${estimate.usd_per_hour:.4f} an hour {where}; {limit}, with ${estimate.timeout_usd:.2f}"]
+    dated = f" (prices of {estimate.as_of})" if estimate.as_of else ""
+    return [f"estimate: ${estimate.usd_per_hour:.4f} an hour {where}{dated}; {limit}, with ${estimate.timeout_usd:.2f}"]
 
 
 def warnings(spec: RunSpec) -> list[str]:

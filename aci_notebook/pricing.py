@@ -1,4 +1,4 @@
-"""What runs cost: dated prices by region, the service's way of billing, and advice on size.
+"""What runs cost: dated prices by region, and the service's way of billing.
 
 Rules (`aci-facts` §9):
 * Billed are the cores and GB that were asked for, by the second, from the first image pull until the group has stopped or is
@@ -79,6 +79,13 @@ class Estimate:
     source: str = ""
     reason: str = ""
 
+    @property
+    def remedy(self) -> str:
+        """What finds a price that is missing; an empty text where nothing is."""
+        if not self.reason:
+            return ""
+        return f"%aci cost --refresh -l {self.location} asks Azure for it" if self.location else "name the region with --location"
+
 
 def billed_gb(memory_gb: float) -> float:
     """Memory as it is billed: rounded up to 0.1 GB."""
@@ -113,9 +120,9 @@ def billed_s(record: RunRecord, now: datetime) -> int:
 class PriceBook:
     """Prices by region: those of the release, and the refreshed ones kept in `home/prices.json` (None: kept in memory only)."""
 
-    def __init__(self, home: Path | None = None, *, url: str = RETAIL_URL, timeout_s: float = 10.0) -> None:
+    def __init__(self, home: Path | None = None, *, url: str | None = None, timeout_s: float = 10.0) -> None:
         self.path = Path(home) / "prices.json" if home is not None else None
-        self.url = url
+        self.url = url or RETAIL_URL
         self.timeout_s = timeout_s
         self._fresh: dict[str, Price] = {}
         self._seen: tuple[int, int] | None = None
@@ -186,6 +193,16 @@ class PriceBook:
         self._keep()
         return found
 
+    def renewed(self, location: str) -> str:
+        """`refresh`, and in one sentence what is known of that region now: from Azure, or else from the dated table."""
+        try:
+            self.refresh(location)
+            said = ""
+        except ServiceError as error:
+            said = f"{error.args[0]}; "
+        found = self.price(location)
+        return said + (told(found) if found else f"no price is known for {_normal(location)}: runs there show no cost")
+
     def _read(self) -> None:
         if self.path is None:
             return
@@ -230,56 +247,32 @@ def estimate(
     return (book or PriceBook()).estimate(what, now, target=target, location=location)
 
 
-def timeout_for_cost(usd: float, usd_per_hour: float | None, *, before_s: float = 0.0) -> float:
-    """The time-out in whole seconds that keeps a run within `usd`, when `before_s` billed seconds come before the program starts.
+def told(price: Price) -> str:
+    """A region's prices in one sentence, with their date and source."""
+    day = f"of {price.as_of}" if price.as_of else "without a date"
+    spot = ""
+    if price.spot_cpu_usd_per_hour is not None and price.spot_memory_usd_per_gb_hour is not None:
+        spot = f", Spot ${price.spot_cpu_usd_per_hour:.4g} and ${price.spot_memory_usd_per_gb_hour:.4g}"
+    each = f"${price.cpu_usd_per_hour:.4g} per core and hour, ${price.memory_usd_per_gb_hour:.4g} per GB and hour{spot}"
+    return f"{price.location}: {each}; prices {day} ({price.source})"
 
-    Raises OptionError where the price is not known, or the money is too little for one second.
+
+def timeout_for_cost(usd: float, found: Estimate, *, after_s: float = 0.0) -> float:
+    """The time-out in whole seconds that keeps a run within `usd`, when `after_s` billed seconds may come after it.
+
+    Raises OptionError where the price is not known, or the money does not even pay for what comes after.
     """
-    option = "--max-cost"
+    option, rate = "--max-cost", found.azure_usd_per_hour
     if not (isinstance(usd, int | float) and math.isfinite(usd) and usd > 0):
         raise OptionError(option, usd, "must be an amount in USD above 0", f"for example {option} 0.50")
-    if usd_per_hour is None:
-        raise OptionError(option, usd, "needs a price, and none is known for this region and size", "give --timeout instead")
-    if usd_per_hour <= 0:
-        return math.inf
-    seconds = math.floor(usd / usd_per_hour * 3600 + 1e-9) - math.ceil(before_s)
+    if not rate:
+        raise OptionError(option, usd, f"{found.reason}, so no time can be made of it", f"{found.remedy}; or give --timeout instead")
+    seconds = math.floor(usd / rate * 3600 - after_s + 1e-9)
     if seconds < 1:
-        least = (1 + math.ceil(before_s)) * usd_per_hour / 3600
-        raise OptionError(option, usd, f"is too little for this size at ${usd_per_hour:.4g}/h", f"give at least {option} {_up(least):g}")
+        least = math.ceil((after_s + 60) * rate / 3600 * 10_000) / 10_000
+        kept = f"the {after_s / 60:g} minutes cost for which a container without a client keeps its output" if after_s else "a second costs"
+        raise OptionError(option, usd, f"is less than {kept}", f"give at least {option} {least:g}, or a smaller --cpu and --memory")
     return float(seconds)
-
-
-def _up(usd: float) -> float:
-    return math.ceil(usd * 10_000 - 1e-9) / 10_000
-
-
-def advice(record: RunRecord) -> str:
-    """One hint on the size of the next such run, or an empty text: `peak 0.3 of 4 GB: --memory 1 would do`.
-
-    Memory: a quarter more than the peak, rounded up to half a GB, if that saves a third and 1 GB at least. Cores: a quarter more
-    than were busy on average, if that saves half of them; only after half a minute of work.
-    """
-    spec, outcome = record.spec, record.outcome
-    if outcome is not None and outcome.kind == "oom":
-        return f"{spec.memory_gb:g} GB were not enough: try --memory {min(240.0, 2 * spec.memory_gb):g}"
-    if outcome is None or not outcome.succeeded:
-        return ""
-    found: list[tuple[str, str]] = []
-    if outcome.peak_memory_bytes is not None:
-        peak = outcome.peak_memory_bytes / 2**30
-        enough = max(1.0, math.ceil(peak * 1.25 / 0.5) * 0.5)
-        said = f"peak {peak:.2f}" if peak < 0.1 else f"peak {peak:.1f}"
-        if peak > 0.9 * spec.memory_gb:
-            return f"{said} of {spec.memory_gb:g} GB is close to the limit: --memory {enough:g} leaves room"
-        if enough <= spec.memory_gb * 2 / 3 and spec.memory_gb - enough >= 1:
-            found.append((f"{said} of {spec.memory_gb:g} GB", f"--memory {enough:g}"))
-    seconds = dict(record.spans(record.ended_at or record.created_at)).get("running", 0.0)
-    if outcome.cpu_s is not None and seconds >= 30:
-        busy = outcome.cpu_s / seconds
-        enough = max(1.0, float(math.ceil(busy * 1.25)))
-        if enough <= spec.cpu / 2:
-            found.append((f"used {busy:.1f} of {spec.cpu:g} CPU", f"--cpu {enough:g}"))
-    return f"{', '.join(fact for fact, _ in found)}: {' '.join(flag for _, flag in found)} would do" if found else ""
 
 
 def _normal(location: str) -> str:

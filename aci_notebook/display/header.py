@@ -13,8 +13,9 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from ..record import Home, RunRecord
+from .advice import advice, peak_text
 from .html import visible
-from .numbers import clock, count, duration, gigabytes, money, size
+from .numbers import clock, count, duration, money, size
 
 Tone = Literal["wait", "go", "ok", "bad", "off"]
 
@@ -158,7 +159,8 @@ def _facts(record: RunRecord, estimate: Spending | None) -> tuple[str, ...]:
     if record.outcome is None:
         if estimate is not None:
             facts.append(_cost(record, estimate, rate=True))
-        facts.append(f"limit {duration(spec.timeout_s)}")
+        budget = f" (--max-cost {spec.max_cost_usd:g})" if spec.max_cost_usd is not None else ""
+        facts.append(f"limit {duration(spec.timeout_s)}{budget}")
     return tuple(facts)
 
 
@@ -182,50 +184,14 @@ def _results(record: RunRecord, estimate: Spending | None) -> tuple[str, ...]:
         results.append(f"exit code {outcome.exit_code}")
     if estimate is not None:
         results.append(_cost(record, estimate, rate=False))
-    if outcome.peak_memory_bytes is not None:
-        results.append(size_hint(record) or f"peak {_gb_text(outcome.peak_memory_bytes)} of {record.spec.memory_gb:g} GB")
+    hint = advice(record)
+    results.extend(text for text in ("" if hint.startswith("peak") else peak_text(record), hint) if text)
     if record.lines:
         results.append(count(record.lines, "line"))
     group = {"gone": "group deleted", "deleting": "group being deleted", "kept": "group kept", "unverified": "group unverified"}
     if record.group in group:
         results.append(group[record.group])
     return tuple(results)
-
-
-def _gb_text(peak_bytes: int) -> str:
-    value = gigabytes(peak_bytes)
-    if value < 0.005:
-        return "under 0.01"
-    return f"{value:.2f}" if value < 0.1 else f"{value:.1f}"
-
-
-def size_hint(record: RunRecord) -> str:
-    """A smaller size that would have done, or nothing: `peak 0.3 of 4 GB: --memory 1 would do`."""
-    return _memory_hint(record) or _cpu_hint(record)
-
-
-def _memory_hint(record: RunRecord) -> str:
-    """A quarter more than the peak, rounded up to half a GB, if that saves a third and 1 GB at least."""
-    outcome, memory = record.outcome, record.spec.memory_gb
-    if outcome is None or not outcome.succeeded or outcome.peak_memory_bytes is None:
-        return ""
-    enough = max(1.0, -(-gigabytes(outcome.peak_memory_bytes) * 1.25 // 0.5) * 0.5)
-    if enough > memory * 2 / 3 or memory - enough < 1:
-        return ""
-    return f"peak {_gb_text(outcome.peak_memory_bytes)} of {memory:g} GB: --memory {enough:g} would do"
-
-
-def _cpu_hint(record: RunRecord) -> str:
-    """Only after half a minute of work, and if half of the cores were idle."""
-    outcome, began = record.outcome, record.since("running")
-    if outcome is None or not outcome.succeeded or outcome.cpu_s is None or began is None or record.ended_at is None:
-        return ""
-    run_s = (record.ended_at - began).total_seconds()
-    if run_s < 30 or record.spec.cpu <= 1:
-        return ""
-    used = outcome.cpu_s / run_s
-    enough = max(1.0, float(-(-used * 1.25 // 1)))
-    return f"used {used:.1f} of {record.spec.cpu:g} CPU: --cpu {enough:g} would do" if enough <= record.spec.cpu / 2 else ""
 
 
 def _notes(record: RunRecord, now: datetime, live: bool, background: bool) -> tuple[Note, ...]:

@@ -90,6 +90,11 @@ def test_the_time_limit_warns_at_four_fifths(used_s: float, warned: bool) -> Non
     assert ("left of --timeout 1 min 40 s" in text) is warned
 
 
+def test_a_limit_made_of_money_says_so() -> None:
+    assert "limit 2 h (--max-cost 0.25)" in header_text(s.running(s.new(timeout_s=7200.0, max_cost_usd=0.25)), s.at(30))
+    assert "--max-cost" not in header_text(s.running(s.new()), s.at(30))
+
+
 def test_a_failure_says_reason_and_remedy_in_one_line() -> None:
     record = s.ended(s.new(), 59, "oom", exit_code=137, reason="the container ran out of memory", hint="give it more: --memory")
     assert lines(record, 60)[0].startswith("✗ out of memory  fit-model")
@@ -146,31 +151,6 @@ def test_runs_that_nobody_watches_say_how_to_reach_them() -> None:
 
 def test_output_whose_end_was_not_seen_says_so() -> None:
     assert "last lines may be missing" in header_text(s.ended(s.new(), 59, "failed", exit_code=1, complete=False), s.at(60))
-
-
-@pytest.mark.parametrize(
-    ("memory", "peak_gb", "hint"),
-    [
-        (4.0, 0.3, "peak 0.3 of 4 GB: --memory 1 would do"),
-        (16.0, 2.5, "peak 2.5 of 16 GB: --memory 3.5 would do"),
-        (1.5, 0.1, ""),
-        (4.0, 2.2, ""),
-        (4.0, 0.004, "peak under 0.01 of 4 GB: --memory 1 would do"),
-    ],
-)
-def test_advice_on_memory(memory: float, peak_gb: float, hint: str) -> None:
-    record = s.ended(s.new(memory_gb=memory), 59, exit_code=0, peak_memory_bytes=int(peak_gb * 2**30))
-    assert h.size_hint(record) == hint
-
-
-def test_no_advice_to_a_run_that_failed() -> None:
-    assert h.size_hint(s.ended(s.new(), 59, "failed", exit_code=1, peak_memory_bytes=1)) == ""
-
-
-def test_advice_on_cores_comes_after_half_a_minute_of_work() -> None:
-    assert h.size_hint(s.ended(s.new(cpu=4.0), 118, exit_code=0, cpu_s=95.0)) == "used 0.9 of 4 CPU: --cpu 2 would do"
-    assert h.size_hint(s.ended(s.new(cpu=4.0), 40, exit_code=0, cpu_s=5.0)) == ""
-    assert h.size_hint(s.ended(s.new(cpu=4.0), 118, exit_code=0, cpu_s=390.0)) == ""
 
 
 @pytest.mark.parametrize(

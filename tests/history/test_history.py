@@ -557,6 +557,23 @@ def test_a_default_cost_comes_from_the_price_table(store: HistoryStore) -> None:
     assert store.frame(name="aci-there").cost_usd.isna()[0]  # westeurope is not in the table
 
 
+def test_runs_without_a_cost_get_one_when_their_regions_price_is_known(store: HistoryStore, home: Path) -> None:
+    store.save(ended(run("over", target="azure", begun_at=at(1))))
+    store.save(run("running", target="azure", begun_at=at(2)))
+    store.save(replace(ended(run("elsewhere", target="azure", begun_at=at(3))), location="northeurope"))
+    assert store.reprice("westeurope") == 0
+    meters = [("cpu", 0.05, "1 Hour"), ("memory", 0.005, "1 GB Hour")]
+    rows = [{"location": "westeurope", "meter": meter, "usd": usd, "unit": unit, "as_of": "2026-11-01"} for meter, usd, unit in meters]
+    (home / "prices.json").write_text(json.dumps({"prices": rows}), "utf-8")
+    before = store.load("over")
+    assert store.reprice("westeurope") == 1
+    costs = store.frame().set_index("name").cost_usd
+    assert costs["aci-over"] > 0
+    assert costs["aci-running"] == 0
+    assert costs[["aci-elsewhere"]].isna().all()
+    assert store.load("over") == before
+
+
 def test_the_question_at_load_ext_reads_only_what_is_not_settled(store: HistoryStore) -> None:
     store.save(run())
     query = f"EXPLAIN QUERY PLAN SELECT run_id FROM runs WHERE {NOT_SETTLED} ORDER BY created_at ASC, run_id ASC"

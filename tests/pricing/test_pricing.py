@@ -1,4 +1,4 @@
-"""Money: prices with a date, billing as the service does it, the Retail Prices API's shape, advice on size."""
+"""Money: prices with a date, billing as the service does it, the Retail Prices API's shape, --max-cost."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 from aci_notebook import events as ev
 from aci_notebook import payload
 from aci_notebook.errors import OptionError, ServiceError
-from aci_notebook.pricing import LINGER_S, Estimate, Price, PriceBook, advice, billed_gb, billed_s, estimate, per_hour, timeout_for_cost
+from aci_notebook.pricing import LINGER_S, Estimate, Price, PriceBook, billed_gb, billed_s, estimate, per_hour, timeout_for_cost
 from aci_notebook.record import RunRecord, fold
 from aci_notebook.spec import RunSpec
 
@@ -162,58 +162,27 @@ def test_units_are_read_every_time(usd: float, unit: str, hourly: float | None) 
 # money as a limit
 
 
+def rated(rate: float | None) -> Estimate:
+    return Estimate(None, None, azure_usd_per_hour=rate, location="westeurope", reason="" if rate else "no price is known for westeurope")
+
+
 def test_max_cost_becomes_a_timeout() -> None:
-    assert timeout_for_cost(0.05, 0.05) == 3600
-    assert timeout_for_cost(0.05, 0.05, before_s=59.2) == 3540
-    assert timeout_for_cost(1, 0.0) == math.inf
+    assert timeout_for_cost(0.05, rated(0.05)) == 3600
+    assert timeout_for_cost(0.05, rated(0.05), after_s=59.2) == 3540
     for usd in (0.07, 1.0, 2.345):
-        seconds = timeout_for_cost(usd, 0.0494)
+        seconds = timeout_for_cost(usd, rated(0.0494))
         assert seconds * 0.0494 / 3600 <= usd + 1e-9 < (seconds + 1) * 0.0494 / 3600 + 1e-9
 
 
 @pytest.mark.parametrize(
-    ("usd", "rate", "before", "rule"),
-    [(0, 0.05, 0, "above 0"), (-1, 0.05, 0, "above 0"), (math.nan, 0.05, 0, "above 0"), (1, None, 0, "needs a price"),
-     (0.00001, 0.05, 0, "too little"), (0.0001, 0.05, 60, "at least --max-cost 0.0009")],
+    ("usd", "rate", "after", "rule"),
+    [(0, 0.05, 0, "above 0"), (-1, 0.05, 0, "above 0"), (math.nan, 0.05, 0, "above 0"),
+     (1, None, 0, "no price is known for westeurope"), (1, None, 0, "%aci cost --refresh -l westeurope"),
+     (0.00001, 0.05, 0, "less than a second"), (0.001, 0.05, 600, "at least --max-cost 0.0092")],
 )  # fmt: skip
-def test_a_limit_that_cannot_hold_is_refused(usd: float, rate: float | None, before: float, rule: str) -> None:
+def test_a_limit_that_cannot_hold_is_refused(usd: float, rate: float | None, after: float, rule: str) -> None:
     with pytest.raises(OptionError, match=f"--max-cost.*(\n.*)?{rule}"):
-        timeout_for_cost(usd, rate, before_s=before)
-
-
-# advice
-
-GB = 2**30
-
-
-@pytest.mark.parametrize(
-    ("given", "said", "words"),
-    [
-        ({"memory_gb": 4.0}, {"peak_memory_bytes": int(0.3 * GB)}, "peak 0.3 of 4 GB: --memory 1 would do"),
-        ({"memory_gb": 4.0}, {"peak_memory_bytes": int(0.02 * GB)}, "peak 0.02 of 4 GB: --memory 1 would do"),
-        ({"memory_gb": 1.5}, {"peak_memory_bytes": int(0.3 * GB)}, ""),
-        ({"memory_gb": 4.0}, {"peak_memory_bytes": int(3 * GB)}, ""),
-        ({"memory_gb": 4.0}, {"peak_memory_bytes": int(3.8 * GB)}, "peak 3.8 of 4 GB is close to the limit: --memory 5 leaves room"),
-        ({"cpu": 4.0}, {"cpu_s": 80.0}, "used 1.0 of 4 CPU: --cpu 2 would do"),
-        ({"cpu": 4.0}, {"cpu_s": 300.0}, ""),
-        (
-            {"cpu": 4.0, "memory_gb": 16.0},
-            {"cpu_s": 8.0, "peak_memory_bytes": 2 * GB},
-            "peak 2.0 of 16 GB, used 0.1 of 4 CPU: --memory 2.5 --cpu 1 would do",
-        ),
-        ({}, {}, ""),
-    ],
-)
-def test_advice(given: dict[str, float], said: dict[str, float], words: str) -> None:
-    assert advice(record(PULLING, RUNNING, end(100), **given)) == "" or not said
-    assert advice(record(PULLING, RUNNING, end(100, **said), **given)) == words
-
-
-def test_advice_waits_for_the_end_and_for_enough_work() -> None:
-    assert advice(record(PULLING, RUNNING, cpu=4.0)) == ""
-    assert advice(record(PULLING, RUNNING, end(30, cpu_s=0.1), cpu=4.0)) == ""
-    assert advice(record(PULLING, RUNNING, end(90, "failed", exit_code=1, peak_memory_bytes=1), memory_gb=8.0)) == ""
-    assert advice(record(PULLING, RUNNING, end(90, "oom"), memory_gb=8.0)) == "8 GB were not enough: try --memory 16"
+        timeout_for_cost(usd, rated(rate), after_s=after)
 
 
 # the Retail Prices API, over a socket
@@ -356,6 +325,20 @@ def test_a_bad_answer_is_one_error_and_changes_nothing(server: PriceServer, tmp_
         book.refresh("westeurope")
     assert book.price("westeurope") is None
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_known_is_said_with_its_date(server: PriceServer, tmp_path: Path) -> None:
+    book = PriceBook(tmp_path, url=server.url)
+    today = datetime.now(UTC).date()
+    assert book.renewed("westeurope").startswith(
+        f"westeurope: $0.05 per core and hour, $0.018 per GB and hour, Spot $0.015 and $0.0015; prices of {today} ("
+    )
+    server.answer = lambda path, url: (503, b"")
+    again = book.renewed("westeurope")
+    assert again.startswith("prices could not be had from 127.0.0.1: HTTP 503 Service Unavailable; westeurope: $0.05 per core")
+    assert f"prices of {today} (" in again
+    assert "; eastus: $0.0405 per core and hour, $0.00445 per GB and hour; prices of 2026-08-27 (" in book.renewed("eastus")
+    assert book.renewed("northeurope").endswith("; no price is known for northeurope: runs there show no cost")
 
 
 def test_nobody_there_is_said(tmp_path: Path) -> None:
