@@ -50,6 +50,11 @@ _HISTORY = (
     _filter("name", "TEXT", "groups whose name has this text"),
     Field("limit", ("--limit",), p.count(0, 1_000_000), "the newest N", "shown", "N"),
 )
+_COST = (
+    *_HISTORY,
+    Field("refresh", ("--refresh",), p.parse_switch, "ask Azure's price list first: -l, or the settings' region", "shown", switch=True),
+    option("location"),
+)
 _UPDATE = tuple(option(name) for name in ("image", "env", "env_file", "secrets", "tags", "cpu", "memory_gb", "location", "subnet", "spot"))
 _RERUN = tuple(item for item in FIELDS if item.name not in {"spec_file", "lang", "gpu"})
 _SAVE = (option("subscription"), option("resource_group"), option("location"), *_PRINCIPAL)
@@ -75,7 +80,7 @@ _TABLE = (
     Verb("history", runs.history, "[filters]", "the runs of this machine, as a DataFrame", _HISTORY),
     Verb("rerun", runs.rerun, "RUN [options]", "run it once more; options go over its own", _RERUN, (0, 1), "run"),
     Verb("gc", groups.gc, "[--dry-run]", "delete groups of ours whose owner is gone; never an untagged one", (option("dry_run"),)),
-    Verb("cost", runs.cost, "[filters]", "what the runs cost, by day", _HISTORY),
+    Verb("cost", runs.cost, "[filters] [--refresh [-l REGION]]", "what the runs cost, by day", _COST),
     Verb("profile", places.profile, "list | use NAME | save NAME [options]", "profiles of the settings", _SAVE, (0, 2), "profile"),
     Verb("config", places.config, "[--origin]", "the settings, and where each comes from", (_ORIGIN,)),
     Verb("doctor", places.doctor, "[--on PROFILE]", "looks for what would go wrong, with the remedy of each", (option("on"),)),

@@ -179,8 +179,19 @@ def history(desk: Desk, given: Parsed) -> pd.DataFrame:
 
 
 def cost(desk: Desk, given: Parsed) -> pd.DataFrame:
-    """Runs, hours and USD a day and target, newest first."""
-    frame = desk.session().house.store.frame(**given.values)
+    """Runs, hours and USD a day and target, newest first; with --refresh, at the prices that Azure asks now where none was known."""
+    session = desk.session()
+    filters = dict(given.values)
+    location = filters.pop("location", None)
+    if filters.pop("refresh", False):
+        from ..pricing import PriceBook
+
+        here = location or session.place.location
+        say(PriceBook(session.house.folder).renewed(here))
+        session.house.store.reprice(here)
+    elif location:
+        raise OptionError("--location", location, "says whose prices to ask for", f"%aci cost --refresh -l {location}")
+    frame = session.house.store.frame(**filters)
     day = frame["created_at"].dt.date.rename("day")
     hours = (frame["run_s"].astype("Float64").fillna(0) / 3600).rename("run_hours")
     grouped = frame.assign(day=day, run_hours=hours).groupby(["day", "target"], observed=True)
