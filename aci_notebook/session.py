@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import atexit
 import getpass
-import math
 import os
 import secrets as random
 import socket
@@ -144,23 +143,10 @@ class Session:
         """--max-cost as a time-out: the container ends itself before the money is spent, the runner's linger included."""
         if spec.max_cost_usd is None:
             return spec
-        from .pricing import PriceBook
+        from .pricing import PriceBook, timeout_for_cost
 
         estimate = PriceBook(self.house.folder).estimate(spec, target="azure", location=spec.location or self.place.location)
-        if not estimate.azure_usd_per_hour:
-            raise OptionError(
-                "--max-cost", spec.max_cost_usd, f"{estimate.reason}, so no time can be made of it", "give --timeout, or another --location"
-            )
-        seconds = spec.max_cost_usd / estimate.azure_usd_per_hour * 3600 - LINGER_S
-        if seconds < 1:
-            least = math.ceil((LINGER_S + 60) * estimate.azure_usd_per_hour / 3600 * 10_000) / 10_000
-            raise OptionError(
-                "--max-cost",
-                spec.max_cost_usd,
-                f"is less than the {LINGER_S / 60:g} minutes cost for which a container without a client keeps its output",
-                f"give at least --max-cost {least:g}, or a smaller --cpu and --memory",
-            )
-        return replace(spec, timeout_s=min(spec.timeout_s, math.floor(seconds)))
+        return replace(spec, timeout_s=min(spec.timeout_s, timeout_for_cost(spec.max_cost_usd, estimate, after_s=LINGER_S)))
 
     def prepare(self, spec: RunSpec) -> tuple[RunRecord, GroupPlan]:
         """The record and the group of a run that has not begun; nothing is sent. Raises OptionError for what is too large."""
