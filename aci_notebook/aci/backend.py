@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from azure.core.exceptions import AzureError, ClientAuthenticationError, ServiceRequestError
 from azure.mgmt.containerinstance import ContainerInstanceManagementClient
 
-from ..errors import AciError, Transient
+from ..errors import AciError, ServiceError, Transient
 from ..payload import GroupPlan
 from ..snapshot import GroupSnapshot
 from .attachment import Attachment
@@ -100,16 +100,26 @@ class AciBackend:
             return []
 
     def stop(self, name: str) -> None:
-        with self.asking(name) as (place, client):
+        with self._ordering(name) as (place, client):
             client.container_groups.stop(place.resource_group, name)
 
     def start(self, name: str) -> None:
-        with self.asking(name) as (place, client):
+        with self._ordering(name) as (place, client):
             client.container_groups.begin_start(place.resource_group, name, polling=False)
 
     def restart(self, name: str) -> None:
-        with self.asking(name) as (place, client):
+        with self._ordering(name) as (place, client):
             client.container_groups.begin_restart(place.resource_group, name, polling=False)
+
+    @contextmanager
+    def _ordering(self, name: str) -> Iterator[tuple[Endpoint, ContainerInstanceManagementClient]]:
+        try:
+            with self.asking(name) as current:
+                yield current
+        except NotFound:
+            raise ServiceError(f"there is no container group {name}", hint="%aci ps -a shows those that exist", group_name=name) from None
+        except NoLogYet as error:  # the same codes say that a group does not run
+            raise ServiceError(str(error), hint=f"%aci start {name} starts it", group_name=name) from None
 
     def close(self) -> None:
         """Closes the connections. Whoever still asks afterwards (a deletion being verified) gets one for that request alone."""

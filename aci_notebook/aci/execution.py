@@ -29,8 +29,8 @@ LINE_LIMIT = 3_500  # a terminal takes 4,096 bytes a line
 SHELL = "/bin/sh"
 
 
-def execute(backend: AciBackend, name: str, command: Sequence[str], tell: Callable[[str], object]) -> int:
-    """The exit code of a command in the group's container; `tell` gets its output as it comes.
+def execute(backend: AciBackend, name: str, container: str, command: Sequence[str], tell: Callable[[str], object]) -> int:
+    """The exit code of a command in a container of the group; `tell` gets its output as it comes.
 
     Raises ServiceError where the container is not running, the terminal cannot be had, or it breaks off before the end.
     """
@@ -42,7 +42,7 @@ def execute(backend: AciBackend, name: str, command: Sequence[str], tell: Callab
     try:
         with backend.asking(name) as (place, client):
             request = sdk.ContainerExecRequest(command=SHELL, terminal_size=sdk.ContainerExecRequestTerminalSize(rows=50, cols=1000))
-            answer = client.containers.execute_command(place.resource_group, name, name, request)
+            answer = client.containers.execute_command(place.resource_group, name, container, request)
             loopback = place.loopback
     except NotFound:
         raise ServiceError(f"there is no container group {name}", hint="%aci ps -a shows those that exist", group_name=name) from None

@@ -3,27 +3,66 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..errors import OptionError, RunNotFound
+from ..errors import OptionError, RunNotFound, Transient
 from ..line import Parsed
+from ..runs import RealClock
 from .verb import Desk, Target, say
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..snapshot import GroupSnapshot
+
+
+ORDERS = 5
+_NOT_NOW = {409, 429, 503}
+_ENDED = {"Succeeded", "Failed"}
+
 
 def start(desk: Desk, given: Parsed) -> None:
     target = _without_runner(desk.target_of(given.rest[0]), "start")
-    target.backend.start(target.name)
+    state = _existing(target).group_state
+    if state == "Running":
+        say(f"container group {target.name} is running already; %aci restart {target.name} restarts it")
+        return
+    if state in _ENDED:
+        _order(target, target.backend.stop)  # Microsoft's advice for a group whose program has ended (`aci-facts` §4.1)
+    _order(target, target.backend.start)
     say(f"container group {target.name} is starting; %aci ps -a shows its state")
 
 
 def restart(desk: Desk, given: Parsed) -> None:
     target = _without_runner(desk.target_of(given.rest[0]), "restart")
-    target.backend.restart(target.name)
+    state = _existing(target).group_state
+    if state in {"Stopped", *_ENDED}:
+        raise OptionError("%aci restart", target.name, f"is {state.lower()}; only what runs is restarted", f"%aci start {target.name}")
+    _order(target, target.backend.restart)
     say(f"container group {target.name} is restarting; %aci ps -a shows its state")
+
+
+def _existing(target: Target) -> GroupSnapshot:
+    """The group as the service shows it now. Raises RunNotFound where there is none."""
+    found = target.backend.get(target.name)
+    if found is None:
+        anew = f"%aci rerun {target.record.run_id} runs it anew" if target.record else "%aci ps -a shows those that exist"
+        raise RunNotFound(f"container group {target.name} does not exist any more", hint=anew)
+    return found
+
+
+def _order(target: Target, ask: Callable[[str], None]) -> None:
+    """Asks the service, again after a while where it says "not now" (a group in transition) or does not answer at all."""
+    for attempt in range(ORDERS):
+        try:
+            ask(target.name)
+            return
+        except Transient as error:
+            if attempt == ORDERS - 1 or not (error.unreachable or error.status in _NOT_NOW):
+                raise
+            RealClock().sleep(min(error.retry_after_s or 2**attempt, 10))
 
 
 def _without_runner(target: Target, verb: str) -> Target:
@@ -47,9 +86,7 @@ def update(desk: Desk, given: Parsed) -> None:
     target = desk.target_of(given.rest[0])
     values, command = gather(given.values, None, given.command, "3")
     checked = check(values)
-    found = target.backend.get(target.name)
-    if found is None:
-        raise RunNotFound(f"container group {target.name} does not exist any more", hint=f"%aci rerun {target.name} runs it anew")
+    found = _existing(target)
     check_update(found, checked.get("cpu"), checked.get("memory_gb"), checked.get("location"))
     for name, option in (("subnet", "--subnet"), ("spot", "--spot")):
         if checked.get(name):
@@ -99,7 +136,8 @@ def execute(desk: Desk, given: Parsed) -> Executed:
         sys.stdout.write(text)
         sys.stdout.flush()
 
-    code = execute(target.backend, target.name, given.command, tell)
+    container = _existing(target).container()
+    code = execute(target.backend, target.name, container.name if container else target.name, given.command, tell)
     output = "".join(said)
     if output and not output.endswith("\n"):
         sys.stdout.write("\n")

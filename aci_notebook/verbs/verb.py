@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import OptionError, RunNotFound
 from ..line import Parsed, option_line
+from ..payload import RUN_TAG
 from ..table import BY_NAME, Field
 
 if TYPE_CHECKING:
@@ -81,17 +82,33 @@ class Desk:
         return self.magics.session_of(record)
 
     def target_of(self, word: str) -> Target:
-        """The group that a word means: of a run, or any group of the present resource group by its whole name."""
+        """The group that a word means: of a run, or any group of the present resource group. A whole name goes before a prefix."""
         try:
             record = self.record_of([word])
-        except RunNotFound:
-            session = self.session()
-            backend = session.backend()
-            if backend.get(word) is None:
-                raise
-            return Target(word, None, session, backend)
+        except RunNotFound as error:
+            return self._foreign(word, error)
+        whole = word in {record.run_id, record.name} or word.startswith("last")
+        here = self.session()
+        if not whole and (backend := here.backend()).get(word) is not None:
+            return Target(word, None, here, backend)
         session = self.session_of(record)
-        return Target(record.name, record, session, session.backend(record.resource_group))
+        backend = session.backend(record.resource_group)
+        live = backend.get(record.name) if word == record.name else None
+        owned = live is None or live.tags.get(RUN_TAG) == record.run_id  # else the name is somebody else's by now
+        return Target(record.name, record if owned else None, session, backend)
+
+    def _foreign(self, word: str, error: RunNotFound) -> Target:
+        """A group that no run of this history has, by its name or a unique prefix; raises the error where there is none."""
+        session = self.session()
+        backend = session.backend()
+        if backend.get(word) is not None:
+            return Target(word, None, session, backend)
+        names = sorted(group.name for group in backend.list_groups() if group.name.startswith(word))
+        if len(names) > 1:
+            raise RunNotFound(f"{word!r} is the beginning of more than one group", hint=", ".join(names[:6])) from error
+        if not names:
+            raise error
+        return Target(names[0], None, session, backend)
 
     def output_of(self, record: RunRecord) -> str:
         """The whole output of a run."""

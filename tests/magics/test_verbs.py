@@ -66,7 +66,7 @@ def test_exec_gives_output_and_exit_code(run: Run, box: Any) -> None:
 
 def test_exec_of_what_does_not_run(run: Run) -> None:
     run("%%aci -q\n1").check()
-    assert "there is no container group" in str(run("%aci exec last -- ls").error)
+    assert "does not exist any more" in str(run("%aci exec last -- ls").error)
 
 
 def test_events_inspect_and_logs_with_times(run: Run, box: Any) -> None:
