@@ -1,4 +1,4 @@
-"""One JupyterLab and one Chromium for all browser tests; a page for each."""
+"""One JupyterLab, one Chromium, one page for all browser tests; a notebook and a kernel for each."""
 
 from __future__ import annotations
 
@@ -27,25 +27,32 @@ def lab(root: Path) -> Iterator[rooms.Lab]:
 
 
 @pytest.fixture(scope="session")
-def chromium(one_browser: Any) -> Any:
-    return one_browser.new_context()  # one context for all pages: what Lab loads stays in its cache
+def page(one_browser: Any, lab: rooms.Lab) -> Any:
+    """Lab is loaded once; each test opens its notebook in it, with a kernel of its own."""
+    page = one_browser.new_page()
+    page.set_default_timeout(30_000)
+    return page
 
 
 @pytest.fixture
-def book(lab: rooms.Lab, root: Path, chromium: Any) -> Iterator[Callable[..., rooms.Book]]:
-    """Opens a notebook of these cells (or a file of that name) in a page of its own; nothing may have run or popped up there."""
-    books: list[rooms.Book] = []
+def book(lab: rooms.Lab, page: Any) -> Iterator[Callable[..., rooms.Book]]:
+    """Opens a notebook of these cells (or a file of that name); no script of its outputs may run, nothing may pop up."""
+    asked: list[str] = []
+
+    def answer(dialog: Any) -> None:
+        if dialog.type == "beforeunload":
+            dialog.accept()
+        else:
+            asked.append(dialog.message)
+            dialog.dismiss()
 
     def open_book(*cells: str, name: str = "", dark: bool = False, width: int = 1200) -> rooms.Book:
-        rooms.settings(root, dark=dark)
-        page = chromium.new_page()
         page.set_viewport_size({"width": width, "height": 1000})
-        page.set_default_timeout(30_000)
-        books.append(rooms.Book(lab, page, name or lab.write(rooms.notebook(*cells))))
-        return books[-1].open()
+        return rooms.Book(lab, page, name or lab.write(rooms.notebook(*cells))).open(dark=dark)
 
+    page.on("dialog", answer)
     yield open_book
-    for opened in books:
-        assert opened.dialogs == []
-        opened.page.close()
+    page.remove_listener("dialog", answer)
+    assert asked == []
+    assert page.evaluate("window.ran") is None
     lab.shut_kernels()

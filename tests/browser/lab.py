@@ -38,6 +38,23 @@ UNREADABLE = """(selector) => [...document.querySelectorAll(selector)].filter(e 
 }).filter(found => found[3] < 4.5)"""
 
 
+# Lab itself goes on to another notebook: what was open is closed unsaved, the theme is changed, the file is opened with its kernel.
+NEXT = """async ([path, theme]) => {
+  const app = window.jupyterapp;
+  for (const widget of [...app.shell.widgets('main')]) {
+    if (widget.context?.model) widget.context.model.dirty = false;
+    widget.close();
+  }
+  if ((document.body.dataset.jpThemeName ?? '') !== theme) await app.commands.execute('apputils:change-theme', {theme});
+  await app.commands.execute('docmanager:open', {path, factory: 'Notebook'});
+}"""
+IDLE = """(name) => {
+  const shown = window.jupyterapp?.shell.currentWidget;
+  return shown?.context?.path === name && shown.sessionContext.isReady && shown.sessionContext.session?.kernel?.status === 'idle';
+}"""
+THEMES = {False: "JupyterLab Light", True: "JupyterLab Dark"}
+
+
 def notebook(*cells: str) -> dict[str, Any]:
     """A notebook as nbformat writes it; the kernelspec keeps Lab from asking for one."""
     made = [
@@ -124,6 +141,7 @@ def start(root: Path, location: str = "westeurope") -> Lab:
         *(sys.executable, "-m", "jupyterlab", "--no-browser", f"--port={port}", "--ServerApp.ip=127.0.0.1", "--ServerApp.port_retries=0"),
         *(f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}", "--ServerApp.terminals_enabled=False"),
         *("--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"),
+        "--LabApp.expose_app_in_browser=True",  # so that a page goes from one notebook to the next without being loaded again
     ]
     if hasattr(os, "getuid") and os.getuid() == 0:
         command.append("--allow-root")
@@ -163,32 +181,25 @@ def settings(root: Path, *, dark: bool = False) -> None:
     """What a person has chosen: the theme, and no news. For pages opened from now on."""
     folder = root / "settings" / "@jupyterlab" / "apputils-extension"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "themes.jupyterlab-settings").write_text(json.dumps({"theme": "JupyterLab Dark" if dark else "JupyterLab Light"}), "utf-8")
+    (folder / "themes.jupyterlab-settings").write_text(json.dumps({"theme": THEMES[dark]}), "utf-8")
     (folder / "notification.jupyterlab-settings").write_text(json.dumps({"fetchNews": "false", "checkForUpdates": False}), "utf-8")
 
 
 class Book:
-    """One notebook in one page."""
+    """One notebook in a page. The page may be one that shows Lab already: then Lab goes on to this notebook."""
 
     def __init__(self, lab: Lab, page: Any, name: str) -> None:
         self.lab = lab
         self.page = page
         self.name = name
-        self.dialogs: list[str] = []
-        page.on("dialog", self._asked)
 
-    def _asked(self, dialog: Any) -> None:
-        if dialog.type == "beforeunload":
-            dialog.accept()
+    def open(self, *, dark: bool = False) -> Book:
+        if self.page.url == "about:blank":
+            self.page.goto(self.lab.url(self.name))
         else:
-            self.dialogs.append(dialog.message)
-            dialog.dismiss()
-
-    def open(self) -> Book:
-        self.page.goto(self.lab.url(self.name))
-        self.page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=40_000)
-        idle = self.page.get_by_text("Python 3 (ipykernel) | Idle")
-        idle.first.wait_for(state="attached", timeout=40_000)
+            self.page.evaluate(NEXT, [self.name, THEMES[dark]])
+        self.page.locator(f"body[data-jp-theme-name='{THEMES[dark]}'] .jp-Notebook .jp-Cell").first.wait_for(timeout=40_000)
+        self.page.wait_for_function(IDLE, arg=self.name, timeout=40_000)
         return self
 
     def cell(self, place: int) -> Any:
@@ -207,5 +218,7 @@ class Book:
         self.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
 
     def save(self) -> None:
+        """Saves, and waits until it is written."""
         self.page.keyboard.press("Escape")
         self.page.keyboard.press("Control+s")
+        self.page.locator(".jp-mod-current.jp-mod-dirty").first.wait_for(state="detached")
