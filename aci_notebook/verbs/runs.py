@@ -68,6 +68,8 @@ def logs(desk: Desk, given: Parsed) -> None:
     output = _stamped(desk.session_of(record), record) if stamped else desk.output_of(record)
     lines = output.splitlines(keepends=True)
     sys.stdout.write("".join(lines[-tail:] if tail else lines if tail is None else []))
+    if record.detached and record.outcome is None and _followed(desk, record) is None:
+        say(f"… so far; nobody follows this run here: %aci logs -f {record.run_id} has the rest")
 
 
 def _follow(desk: Desk, record: RunRecord, tail: int | None, stamped: bool) -> None:
@@ -84,11 +86,17 @@ def _follow(desk: Desk, record: RunRecord, tail: int | None, stamped: bool) -> N
 
 
 def _run_of(desk: Desk, record: RunRecord) -> Run | None:
-    """The handle of a run, adopted where another kernel began it; None where it is over and nobody holds it."""
-    mine = desk.session().house.runs.get(record.run_id)
+    """The handle of a run, adopted where nobody here follows it; None where it is over and nobody holds it."""
+    mine = _followed(desk, record)
     if mine is not None or record.outcome is not None:
         return mine
     return desk.session_of(record).adopt(record)
+
+
+def _followed(desk: Desk, record: RunRecord) -> Run | None:
+    """This kernel's handle of a run, unless it left the run alone (`--on-interrupt detach`)."""
+    mine = desk.session().house.runs.get(record.run_id)
+    return mine if mine is not None and (mine.running() or not mine.record.detached) else None
 
 
 def _stamped(session: Session, record: RunRecord) -> str:
@@ -152,7 +160,7 @@ def rm(desk: Desk, given: Parsed) -> None:
 
 def _end(desk: Desk, record: RunRecord, reason: str) -> None:
     """Deletes the group of a run, and says what became of it."""
-    followed = desk.session().house.runs.get(record.run_id)
+    followed = _followed(desk, record)
     if followed is not None and followed.cancel(reason):
         followed.wait()
         followed.wait_gone(5)
