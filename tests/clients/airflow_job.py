@@ -1,12 +1,13 @@
 """Runs Airflow's own operator once, as a worker would: `execute`, with connections from the environment.
 
-python airflow_job.py NAME OPTIONS_JSON        last line: {"returned": …} or {"raised": [kind, text]}
+python airflow_job.py NAME OPTIONS_JSON        last line: {"returned": …} or {"raised": [kind, text]}, "at": when
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import time
 from typing import Any
 
 from airflow.providers.microsoft.azure.operators.container_instances import AzureContainerInstancesOperator
@@ -39,6 +40,7 @@ def main(name: str, options: str) -> None:
         told["returned"] = operator.execute({"ti": instance})
     except Exception as error:
         told["raised"] = [type(error).__name__, str(error)]
+    told["at"] = time.time()
     print(json.dumps({**told, "pushed": instance.pushed}))
 
 

@@ -116,7 +116,7 @@ class Arm(tornado.web.RequestHandler):
 async def main(aci: str, certificate: str, log: str) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate)
-    front = tornado.web.Application([(r"(.*)", Arm, {"aci": aci, "log": Path(log)})])
+    front = tornado.web.Application([(r"(.*)", Arm, {"aci": aci, "log": Path(log)})], log_function=lambda _: None)
     front.add_handlers(r"login\..*", [(r"(.*)", Login)])
     tornado.httpserver.HTTPServer(front, ssl_options=context).listen(443, "127.0.0.1")
     print("ready", flush=True)

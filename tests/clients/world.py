@@ -78,6 +78,7 @@ class World:
     folder: Path
     holder: subprocess.Popen[str]
     serving: list[subprocess.Popen[str]]
+    url: str = ""  # of the local ACI, for its control surface
 
     def enter(self, *command: str) -> list[str]:
         return ["nsenter", "--target", str(self.holder.pid), "--mount", "--net", "--", *command]
@@ -143,6 +144,7 @@ def make(folder: Path) -> World:
         [*aci, "--state-dir", str(folder / "aci"), "--idle-timeout", "0", "--image-cache", str(cache() / "images")], "listening"
     )
     url = line.split(" listening on ")[1].split()[0]
+    world.url = url
     front = str(Path(__file__).with_name("front.py"))
     world.serve([sys.executable, front, url, str(folder / "front.pem"), str(folder / "front.log")], "ready")
     return world
