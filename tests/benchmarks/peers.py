@@ -31,9 +31,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from clients.test_airflow import PACKAGES  # noqa: E402
-from clients.test_az import AZ  # noqa: E402
-from clients.world import CLIENT, SUBSCRIPTION, TENANT, World, environment_of, make, missing  # noqa: E402
+from clients.test_airflow import PACKAGES
+from clients.test_az import AZ
+from clients.world import CLIENT, SUBSCRIPTION, TENANT, World, environment_of, make, missing
 
 HERE = Path(__file__).parent
 CLIENTS_HERE = HERE.parent / "clients"
