@@ -120,17 +120,3 @@ def test_an_airflow_connection_of_another_type_is_named(environ: dict[str, str],
         Settings(environ, project, "db")
     assert "pw" not in str(caught.value)
     assert "db" not in Settings(environ, project).all_profiles()
-
-
-@pytest.mark.airflow
-@pytest.mark.parametrize("as_json", [False, True])
-def test_as_airflow_itself_writes_it(environ: dict[str, str], project: Path, as_json: bool) -> None:
-    connection_class = pytest.importorskip("airflow.models.connection").Connection
-    made = connection_class(
-        conn_id="aci", conn_type="azure_container_instance", login="client/id", password="p@ss:w?rd",
-        extra=json.dumps({"tenantId": "ten", "subscriptionId": ID}),
-    )  # fmt: skip
-    environ |= {"AIRFLOW_CONN_ACI": made.as_json() if as_json else made.get_uri(), **AZURE, "ACI_NOTEBOOK_SUBSCRIPTION": ""}
-    place = Settings(environ, project).place("aci")
-    assert (place.subscription, place.tenant_id, place.client_id) == (ID, "ten", "client/id")
-    assert read_reference(place.client_secret, environ, "client_secret") == "p@ss:w?rd"
