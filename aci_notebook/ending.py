@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from . import events as ev
 from .errors import AuthError, Transient
-from .transitions import later, verdict_of_frame, verdict_of_state
+from .transitions import HINTS, later, verdict_of_frame, verdict_of_state
 
 if TYPE_CHECKING:
     from .follow import Follower
@@ -21,6 +21,7 @@ EMPTY_READS, EMPTY_EVERY_S = 4, 0.6
 WHO_FOR_S, WHO_EVERY_S = 6.0, 0.5
 GONE_LOOKS = 2
 PLATFORM = {"evicted", "oom"}
+MOVED = "the platform began the container anew while the program ran; it was not run a second time"
 
 
 class Ending:
@@ -40,6 +41,8 @@ class Ending:
         said = verdict_of_frame(closing.values, complete=self.stage.record.gaps == 0)
         if said.kind == "stopped":
             return self._by_whom(said)
+        if said.kind == "late" and self.stage.record.since("running") is not None:
+            return replace(said, kind="restarted", reason=MOVED, hint=HINTS["restarted"])
         return self._with_outputs(said)
 
     def by_state(self, verdict: ev.Outcome) -> ev.Outcome:

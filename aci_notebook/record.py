@@ -21,6 +21,7 @@ from .transitions import later
 State = Literal["queued", "pulling", "starting", "installing", "running", "collecting", "cancelling", "ended", "detached"]
 GroupState = Literal["unborn", "asked", "alive", "deleting", "gone", "kept", "unverified"]
 KEPT_PLATFORM_EVENTS = 50
+BEGAN_ANEW = "the container lost its state and began anew"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +172,9 @@ def _house(record: RunRecord, event: ev.HouseSaid) -> RunRecord:
     match event.word:
         case "phase":
             phase = _HOUSE_PHASES.get(event.values.get("name", ""))
+            if phase == "running" and record.warnings[-1:] == (BEGAN_ANEW,):
+                text = f"{BEGAN_ANEW}: the program runs again from its beginning"
+                return replace(record, warnings=(*record.warnings[:-1], text))
             return _phase(record, phase, event.at) if phase and later(record.phase, phase) else record
         case "start":
             return _phase(record, "starting", event.at) if later(record.phase, "starting") else record
@@ -179,8 +183,7 @@ def _house(record: RunRecord, event: ev.HouseSaid) -> RunRecord:
         case "retry":
             return replace(record, attempts=record.attempts + 1)
         case "anew":
-            text = "the container lost its state and was started anew: the program runs again from its beginning"
-            return replace(record, attempts=record.attempts + 1, warnings=(*record.warnings, text))
+            return replace(record, attempts=record.attempts + 1, warnings=(*record.warnings, BEGAN_ANEW))
         case "warn":
             return replace(record, warnings=(*record.warnings, event.values.get("text", "")))
         case _:

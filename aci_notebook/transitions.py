@@ -104,7 +104,7 @@ def verdict_of_frame(values: Mapping[str, str], *, complete: bool) -> Outcome:
         kind=kind,
         exit_code=_whole(values.get("exit")),
         reason=_FRAME_REASONS.get(kind) or (f"killed by {signal}" if signal else ""),
-        hint=_HINTS.get(kind, ""),
+        hint=HINTS.get(kind, ""),
         signal=signal,
         complete=complete,
         peak_memory_bytes=_whole(values.get("peak_memory_bytes")),
@@ -125,7 +125,7 @@ _FRAME_REASONS: Mapping[OutcomeKind, str] = {
     "stopped": "the container was stopped from outside",
     "error": "the runner ended in a way this version does not know",
 }
-_HINTS: Mapping[OutcomeKind, str] = {
+HINTS: Mapping[OutcomeKind, str] = {
     "oom": "give it more: --memory",
     "timeout": "give it more: --timeout",
     "no_interpreter": "choose another --image, or --lang for another interpreter",
@@ -149,7 +149,7 @@ def verdict_of_state(group: GroupSnapshot, container_name: str | None = None) ->
         if code in {GRACEFUL_PLATFORM_END, FORCED_PLATFORM_END}:
             return Outcome("evicted", code, "the platform ended the container", "run the cell again", complete=False)
         if code == OOM_EXIT_CODE:
-            return Outcome("oom", code, "the container was killed, most likely for using too much memory", _HINTS["oom"], complete=False)
+            return Outcome("oom", code, "the container was killed, most likely for using too much memory", HINTS["oom"], complete=False)
         if code == 0:
             return Outcome("succeeded", 0, complete=False)
         return Outcome("failed", code, f"exit code {code}", complete=False)

@@ -101,7 +101,12 @@ class App:
             raise ServiceError(effect.status, effect.code, effect.message, retry_after=effect.retry_after)
         if effect.drop == "before":
             return Response(200, drop=True)
-        response = await answer(request, values)
+        try:
+            response = await answer(request, values)
+        except ServiceError:
+            if effect.drop == "after":  # a refusal is lost like any other answer
+                return Response(200, drop=True)
+            raise
         if effect.null_content and route.kind == "logs":
             response = replace(response, body={"content": None})
         return replace(response, drop=effect.drop == "after")

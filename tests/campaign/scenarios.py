@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 BIG = 10_000_000
+NOT_READABLE_AFTER = {"delete", "evict, emptyDir lost"}
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -23,6 +24,7 @@ class Scenario:
     expected: Callable[[], bytes] = lambda: b""
     options: dict[str, object] = field(default_factory=dict)
     happening: str = ""
+    after_lines: int = 20
     endless: bool = False
     traceback: str = ""
     exit_code: int | None = None
@@ -65,6 +67,14 @@ SCENARIOS: tuple[Scenario, ...] = (
         GOOD,
         lambda: b"begin\n100%|" + b"#" * 40 + b"|\nend\n",
     ),
+    Scenario(
+        "a bar in colours, as rich draws",
+        "import sys, time\nprint('begin', flush=True)\nsys.stdout.write('\\x1b[?25l')\nfor n in range(41):\n"
+        "    sys.stdout.write('\\r\\x1b[2Kwork \\x1b[91m%s\\x1b[0m \\x1b[35m%3d%%\\x1b[0m' % ('━' * n, n * 2.5)); sys.stdout.flush()\n"
+        "    time.sleep(0.03)\nprint('\\n\\x1b[?25hend')",
+        GOOD,
+        lambda: b"begin\nwork \x1b[91m" + "━".encode() * 40 + b"\x1b[0m \x1b[35m100%\x1b[0m\n\x1b[?25hend\n",
+    ),
     Scenario("no newline at the end", "import sys\nprint('a')\nsys.stdout.write('no newline')", GOOD, lambda: b"a\nno newline"),
     Scenario("one line of 10 MB", f"print('x' * {BIG})", GOOD, lambda: b"x" * BIG + b"\n"),
     Scenario(
@@ -81,10 +91,13 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("no output", "import time; time.sleep(1)", GOOD),
     Scenario("over in 50 ms", "print('done')", GOOD, lambda: b"done\n"),
     Scenario("exit code 3", "import sys\nprint('x')\nsys.exit(3)", frozenset({"failed"}), lambda: b"x\n", exit_code=3),
+    Scenario("a signal", "import os, signal\nprint('x', flush=True)\nos.kill(os.getpid(), signal.SIGUSR1)", frozenset({"failed"}), lambda: b"x\n", exit_code=138),
+    Scenario("a group that never starts", "print('never')", frozenset({"start_timeout"}), lambda: b"", {"start_timeout_s": 4.0, "volumes": "git+https://127.0.0.1:1/nothing:/data"}),
     Scenario("an exception", "print('x')\nraise ValueError('boom')", frozenset({"failed"}), lambda: b"x\n", traceback="ValueError: boom", exit_code=1),
     Scenario("a time-out", "import time\nprint('x', flush=True)\ntime.sleep(60)", frozenset({"timeout"}), lambda: b"x\n", {"timeout_s": 3.0}, exit_code=124),
     Scenario("killed for memory", ENDLESS, frozenset({"oom"}), happening="oom", endless=True),
     Scenario("evicted", ENDLESS, frozenset({"restarted", "evicted"}), happening="evict", endless=True),
+    Scenario("evicted, and its emptyDir lost", ENDLESS, frozenset({"restarted"}), options={"start_timeout_s": 8.0}, happening="evict, emptyDir lost", after_lines=450, endless=True),
     Scenario("platform restart", ENDLESS, frozenset({"restarted"}), happening="platform_restart", endless=True),
     Scenario("platform kill", ENDLESS, frozenset({"evicted"}), happening="platform_kill", endless=True),
     Scenario("somebody stops the group", ENDLESS, frozenset({"stopped"}), happening="stop", endless=True),
@@ -113,11 +126,9 @@ def compare(scenario: Scenario, got: bytes, tally: Path) -> Compared:
         written = tally.stat().st_size if tally.exists() else 0
         whole = _lines(written + 1)
         lines = got.split(b"\n")[:-1]
-        allowed = 250 if scenario.happening == "delete" else 50  # a second; more where nobody can read any more
-        fine = whole.startswith(got) and bool(got) and written - len(lines) <= allowed
-        return Compared(
-            written, len(lines), len(lines) - len(set(lines)), max(0, written - len(lines)), whole.startswith(got) and bool(got)
-        )
+        allowed = 250 if scenario.happening in NOT_READABLE_AFTER else 50  # a second; more where nobody can read any more
+        right = whole.startswith(got) and bool(got) and written - len(lines) <= allowed
+        return Compared(written, len(lines), len(lines) - len(set(lines)), max(0, written - len(lines)), right)
     want = scenario.expected()
     if scenario.traceback:
         begin, _, rest = got.partition(b"Traceback")

@@ -32,7 +32,6 @@ def test_a_run_succeeds_and_is_deleted_and_verified() -> None:
         ("outcome=install_failed exit=125", "install_failed", 125),
         ("outcome=no_interpreter exit=127", "no_interpreter", 127),
         ("outcome=restarted exit=0", "restarted", 0),
-        ("outcome=late exit=75", "late", 75),
         ("outcome=terminated exit=143", "stopped", 143),
         ("outcome=something-new exit=1", "error", 1),
     ],
@@ -43,6 +42,34 @@ def test_the_closing_frame_says_how_it_ended(end: str, kind: str, code: int) -> 
     assert (played.outcome.kind, played.outcome.exit_code) == (kind, code)
     assert played.outcome.reason or kind == "failed"
     assert not world.exists
+
+
+def test_a_runner_that_came_too_late_never_ran() -> None:
+    world = World([(0.0, "     1# start run=r at=1"), (0.0, "     2# end outcome=late exit=75")])
+    played = play(world)
+    assert (played.outcome.kind, played.outcome.exit_code) == ("late", 75)
+    assert "was not run" in played.outcome.reason
+
+
+def test_a_container_that_began_anew_too_late_did_not_run_a_second_time() -> None:
+    world = World(frames([(0.1, "x")]))
+    anew = [(6.0, "     1# start run=r at=2"), (6.0, "     2# end outcome=late exit=75")]
+    world.at(8.0, lambda: setattr(world, "program", anew))
+    played = play(world)
+    assert (played.outcome.kind, played.outcome.exit_code) == ("restarted", 75)
+    assert "not run a second time" in played.outcome.reason
+    assert played.record.warnings == ("the container lost its state and began anew",)
+
+
+def test_a_container_that_began_anew_in_time_runs_again_and_says_so() -> None:
+    world = World(frames([(0.1, "x")]))
+    again = frames([(6.1, "x")], end_at=7.0)
+    world.at(8.0, lambda: setattr(world, "program", [(max(at, 6.0), text.replace("at=1", "at=2")) for at, text in again]))
+    played = play(world)
+    assert played.outcome.succeeded
+    assert played.record.attempts == 2
+    (said,) = played.record.warnings
+    assert "the program runs again from its beginning" in said
 
 
 @pytest.mark.parametrize(

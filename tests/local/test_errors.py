@@ -197,6 +197,9 @@ def test_a21_dropped_connections(simulated: Server, name: str) -> None:
     with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
         simulated.put(name, body())
     assert simulated.call("GET", simulated.group(name)).status == 200
+    simulated.control("POST", "faults", {"on": "get", "group": "nobody", "do": {"drop": "after"}})
+    with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
+        simulated.call("GET", simulated.group("nobody"))
 
 
 def test_a21_slow_answers(simulated: Server, name: str) -> None:
