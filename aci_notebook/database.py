@@ -148,3 +148,11 @@ def by_column(found: sqlite3.Cursor, columns: list[list[Any]]) -> None:
     while rows := found.fetchmany(256):
         for column, values in zip(columns, zip(*rows, strict=True), strict=True):
             column.extend(values)
+
+
+def own_file(folder: Path, name: str) -> Path:
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / name
+    if not path.exists():
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+    return path

@@ -30,6 +30,7 @@ _MARKS = dict(zip(PHASES, "·░▒█▓", strict=True))
 _NEEDED = ("run_id", "name", "state", "outcome", "created_at", "started_at", "finished_at", "queued_s", "pull_s", "run_s", "cost_usd")
 _BY = ("day", "image", "notebook")
 _WIDTH = 40
+LOG_LINES_SHOWN, LOG_BYTES_SHOWN = 12, 4_000
 
 
 class Drawing:
@@ -100,13 +101,15 @@ class RunsAccessor:
 
         newest = self._frame.sort_values("created_at", ascending=False).head(limit)
         logs = Path(self._frame.attrs["aci_home"], "logs") if "aci_home" in self._frame.attrs else None
-        rows = [_row(dict(zip(newest.columns, values, strict=True)), logs) for values in newest.itertuples(index=False, name=None)]
+        runs = [dict(zip(newest.columns, values, strict=True)) for values in newest.itertuples(index=False, name=None)]
+        paths = [_log_of(run, logs) for run in runs]
+        rows = [[*_row(run), path.name if path is not None else ""] for run, path in zip(runs, paths, strict=True)]
         note = f"{len(newest)} of {len(self._frame)} runs" if len(newest) < len(self._frame) else f"{len(rows)} runs"
         if logs is not None:
             note += f" · logs are in {logs} · %aci logs NAME shows one"
-        data = pd.DataFrame([[*(text for text, _ in row)] for row in rows], columns=list(_TABLE_HEAD))
-        text = _aligned([list(_TABLE_HEAD), *[[text for text, _ in row] for row in rows]])
-        return Drawing(f"{text}\n{visible(note)}", data, html=_table_html(rows, note))
+        data = pd.DataFrame(rows, columns=list(_TABLE_HEAD))
+        text = _aligned([list(_TABLE_HEAD), *rows])
+        return Drawing(f"{text}\n{visible(note)}", data, html=_table_html(rows, paths, note))
 
 
 def _phases(frame: pd.DataFrame, now: datetime) -> pd.DataFrame:
@@ -190,8 +193,8 @@ _TABLE_HEAD = ("state", "name", "created (UTC)", "queued", "pulling", "running",
 _SYMBOLS = {"succeeded": "✓", "cancelled": "■"}
 
 
-def _row(run: dict[str, Any], logs: Path | None) -> list[tuple[str, str]]:
-    """(text, link) for each cell of the table."""
+def _row(run: dict[str, Any]) -> list[str]:
+    """The text of each cell of the table, but for the log."""
     import pandas as pd
 
     def said(name: str, form: Callable[[Any], str]) -> str:
@@ -204,40 +207,59 @@ def _row(run: dict[str, Any], logs: Path | None) -> list[tuple[str, str]]:
         state += f" ({run['exit_code']})"
     spot = said("spot", lambda value: "spot" if value else "")
     size = " ".join(part for part in (said("cpu", "{:g} CPU".format), said("memory_gb", "{:g} GB".format), spot) if part)
-    path = logs / f"{run['run_id']}.log" if logs is not None else None
-    log = "" if path is None or not path.is_file() else path.name
     return [
-        (state, ""),
-        (str(run["name"]), ""),
-        (f"{run['created_at']:%Y-%m-%d %H:%M:%S}", ""),
-        (said("queued_s", duration), ""),
-        (said("pull_s", duration), ""),
-        (said("run_s", duration), ""),
-        (said("image", str), ""),
-        (size, ""),
-        (said("cost_usd", money), ""),
-        (log, _link(path) if log and path is not None else ""),
+        state,
+        str(run["name"]),
+        f"{run['created_at']:%Y-%m-%d %H:%M:%S}",
+        said("queued_s", duration),
+        said("pull_s", duration),
+        said("run_s", duration),
+        said("image", str),
+        size,
+        said("cost_usd", money),
     ]
 
 
+def _log_of(run: dict[str, Any], logs: Path | None) -> Path | None:
+    path = logs / f"{run['run_id']}.log" if logs is not None else None
+    return path if path is not None and path.is_file() else None
+
+
+def _end_of(path: Path) -> str:
+    """The last lines of a log, without colours."""
+    with path.open("rb") as file:
+        whole = file.seek(0, os.SEEK_END)
+        file.seek(max(0, whole - LOG_BYTES_SHOWN))
+        lines = file.read().decode("utf-8", "replace").splitlines()
+    shown = [visible(line) for line in lines[-LOG_LINES_SHOWN:]]
+    return "\n".join(["…", *shown] if whole > LOG_BYTES_SHOWN or len(lines) > LOG_LINES_SHOWN else shown)
+
+
 def _link(path: Path) -> str:
-    """A link that a notebook's page can follow: below the working folder only; a browser opens no other file from there."""
+    """A link that a notebook's page can follow: below the working folder only, and not hidden; no browser opens another file from there."""
     try:
-        return quote(os.fspath(path.resolve().relative_to(Path.cwd())))
+        below = path.resolve().relative_to(Path.cwd())
     except (OSError, ValueError):
         return ""
+    return "" if any(part.startswith(".") for part in below.parts) else quote(os.fspath(below))
 
 
-def _table_html(rows: Sequence[Sequence[tuple[str, str]]], note: str) -> str:
+def _table_html(rows: Sequence[Sequence[str]], paths: Sequence[Path | None], note: str) -> str:
     head = to_html(el("thead", {}, el("tr", {}, *(el("th", {"scope": "col"}, name) for name in _TABLE_HEAD))))
-    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+    body = "".join(
+        f"<tr>{''.join(to_html(el('td', {}, text)) for text in row[:-1])}<td>{_log_html(path)}</td></tr>"
+        for row, path in zip(rows, paths, strict=True)
+    )
     return f'<table class="aci-table {NO_MATH}">{head}<tbody>{body}</tbody></table>{to_html(el("small", {}, note))}'
 
 
-def _cell(cell: tuple[str, str]) -> str:
-    text, link = cell
-    shown = to_html(text)
-    return f'<td><a href="{link}">{shown}</a></td>' if link else f"<td>{shown}</td>"  # quote() leaves nothing that ends an attribute
+def _log_html(path: Path | None) -> str:
+    """The end of the log, to be unfolded, and a link to the whole where a page can follow one."""
+    if path is None:
+        return ""
+    folded = to_html(el("details", {}, el("summary", {}, path.name), el("pre", {"class": "aci-log-end"}, _end_of(path))))
+    link = _link(path)
+    return folded + (f'<a href="{link}">whole log</a>' if link else "")  # quote() leaves nothing that ends an attribute
 
 
 def _short(text: str, limit: int) -> str:

@@ -20,11 +20,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .database import NAMES, WITH_BODIES, by_column, connect, identity, is_damage, migrate, use_journal, with_unsaved, write
+from .database import NAMES, WITH_BODIES, by_column, connect, identity, is_damage, migrate, own_file, use_journal, with_unsaved, write
 from .errors import RunNotFound, did_you_mean
 from .peek import NOT_SETTLED
 from .record import RunRecord
@@ -70,6 +71,7 @@ class HistoryStore:
 
     def save(self, record: RunRecord) -> None:
         """Keep the record as it is now. Never raises for trouble with the disk: see `warnings`."""
+        record = self._as_wished(record)
         row = row_of(record, self._cost_of(record))
         with self._here():
             if record.outcome is None or record.group not in ("gone", "kept", "unborn"):
@@ -78,6 +80,14 @@ class HistoryStore:
                 self._open_runs.pop(record.run_id, None)
             self._unsaved[record.run_id] = row
             self._flush()
+
+    def _as_wished(self, record: RunRecord) -> RunRecord:
+        """A run that a person ended from another kernel is lost to the kernel that drives it; her wish is what is kept."""
+        if record.outcome is None or record.outcome.kind != "lost":
+            return record
+        known = self.load(record.run_id)
+        wished = known is not None and known.outcome is not None and known.outcome.kind == "cancelled"
+        return replace(record, outcome=known.outcome) if known is not None and wished else record
 
     def load(self, run_id: str) -> RunRecord | None:
         """The whole record of that id, without values of secrets, environment and inputs; None if there is none."""
@@ -170,11 +180,11 @@ class HistoryStore:
         if self._spare_logs is None:
             try:
                 self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-                return _own_file(self.home / "logs", name)
+                return own_file(self.home / "logs", name)
             except OSError as error:
                 self._spare_logs = Path(tempfile.mkdtemp(prefix="aci-notebook-logs-"))
                 self._warn(f"logs cannot be written below {self.home} ({error}); they go to {self._spare_logs}")
-        return _own_file(self._spare_logs, name)
+        return own_file(self._spare_logs, name)
 
     def close(self) -> None:
         """Write what is still unsaved, and let go of the file. A later call opens it again."""
@@ -330,14 +340,6 @@ class HistoryStore:
         if self._db is not None:
             self._db.close()
         self._db, self._file, self._writable = None, None, False
-
-
-def _own_file(folder: Path, name: str) -> Path:
-    folder.mkdir(mode=0o700, exist_ok=True)
-    path = folder / name
-    if not path.exists():
-        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
-    return path
 
 
 def _known(values: list[Any]) -> Mapping[str, Any]:

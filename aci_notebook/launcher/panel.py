@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 LOOK_EVERY_S = 0.5
 RUNS_SHOWN = 50
-WIDTHS = (14, 22, 24, 9, 14)
+WIDTHS = (22, 22, 24, 9, 14)
 
 
 class Panel:

@@ -40,7 +40,8 @@ def cell_says(opened: Book, text: str) -> None:
 
 def newest_says(opened: Book, text: str) -> None:
     """Waits for the newest run of the list to have this text."""
-    opened.page.wait_for_function("text => document.querySelector('.aci-runs option')?.textContent.includes(text)", arg=text)
+    newest = "document.querySelector('.aci-runs option')?.textContent.replaceAll('\u00a0', ' ')"
+    opened.page.wait_for_function(f"text => {newest}.includes(text)", arg=text)
 
 
 def press(opened: Book, name: str) -> None:

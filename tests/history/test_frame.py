@@ -312,7 +312,7 @@ def test_cost_of_nothing(store: HistoryStore, drawn: bool) -> None:
 
 
 def test_table(full: HistoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    full.log_path("a0").write_text("hi")
+    full.log_path("a0").write_text("".join(f"line {n}\n" for n in range(20)) + "</pre><script>alert(1)</script>\x1b[31mred\x1b[0m\n")
     monkeypatch.chdir(full.home.parent)
     drawing = full.frame().aci.table()
     assert drawing.figure is None
@@ -325,10 +325,30 @@ def test_table(full: HistoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "○ running" in lines[2]
     html = drawing._repr_html_()
     assert html is not None
-    assert '<a href="home/logs/a0.log">a0.log</a>' in html
+    assert "<summary>a0.log</summary>" in html
+    assert "line 19\n&lt;/pre&gt;&lt;script&gt;alert(1)&lt;/script&gt;red</pre></details>" in html
+    assert "line 8\n" not in html
+    assert '<a href="home/logs/a0.log">whole log</a>' in html
     assert html.count("<tr>") == 6
     assert list(drawing.data["name"]) == ["aci-c2", "aci-c1", "train-big", "aci-a1", "aci-a0"]
     assert "2 of 5 runs" in full.frame().aci.table(limit=2).text
+
+
+def test_no_link_where_a_page_could_not_follow_it(store: HistoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.save(run("a1"))
+    store.log_path("a1").write_text("hi")
+    monkeypatch.chdir(tmp_path)
+    assert "whole log" in (store.frame().aci.table()._repr_html_() or "")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert "whole log" not in (store.frame().aci.table()._repr_html_() or "")
+    hidden = HistoryStore(tmp_path / "elsewhere" / ".data")
+    hidden.save(run("a2"))
+    hidden.log_path("a2").write_text("hi")
+    html = hidden.frame().aci.table()._repr_html_() or ""
+    hidden.close()
+    assert "<summary>a2.log</summary>" in html
+    assert "href" not in html
 
 
 def test_hostile_text_stays_text(store: HistoryStore, drawn: bool) -> None:

@@ -134,6 +134,18 @@ def test_saving_again_replaces(store: HistoryStore) -> None:
     assert [record.state for record in store.records()] == ["ended"]
 
 
+def test_a_run_that_was_cancelled_elsewhere_is_not_lost(store: HistoryStore) -> None:
+    began = run("shared")
+    store.save(ended(began, "cancelled", reason="no longer wanted"))
+    store.save(replace(ended(began, "lost"), lines=7))
+    kept = store.load("shared")
+    assert kept is not None
+    assert kept.outcome is not None
+    assert (kept.outcome.kind, kept.outcome.reason, kept.lines) == ("cancelled", "no longer wanted", 7)
+    store.save(ended(run("gone"), "lost"))
+    assert store.frame(name="aci-gone").outcome[0] == "lost"
+
+
 def test_what_is_not_there_is_none(store: HistoryStore) -> None:
     assert store.load("nothing") is None
     assert store.records() == []
