@@ -4,6 +4,7 @@
 * submit: from the execute request to the PUT's arrival at the local ACI
 * end: from the program's last print to the line on the kernel's iopub, and to the cell's reply
 * burst: 20,000 lines in one second; how many arrived, in what order, how often
+* interrupt: from the signal to the header's word, while a request for the log hangs
 * requests: what one run of four seconds cost, by kind
 """
 
@@ -73,12 +74,34 @@ class Kernel:
             elif kind == "status" and content["execution_state"] == "idle":
                 return {"asked": asked, "done": time.time(), "texts": texts, "error": error}
 
-    def stats(self) -> dict[str, int]:
+    def interrupted(self, code: str, word: str) -> float:
+        """Seconds from an interrupt, sent when the cell has printed the word, to the header that says so."""
+        self.client.execute(code)
+        text, sent = "", 0.0
+        while True:
+            message = self.client.get_iopub_msg(timeout=60)
+            kind, content = message["msg_type"], message["content"]
+            if kind == "stream" and not sent:
+                text += content["text"]
+                if word in text:
+                    sent = time.time()
+                    self.manager.interrupt_kernel()
+            elif kind == "update_display_data" and sent and "cancelling" in content["data"]["text/plain"]:
+                said = time.time() - sent
+                while message["msg_type"] != "status" or message["content"]["execution_state"] != "idle":
+                    message = self.client.get_iopub_msg(timeout=60)
+                return said
+
+    def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
         told = json.loads((self.home / "local" / "server.json").read_text())
         token = (self.home / "local" / "token").read_text().strip()
-        request = Request(told["url"] + "/_aci/stats", headers={"Authorization": f"Bearer {token}"})
+        data = None if body is None else json.dumps(body).encode()
+        request = Request(told["url"] + path, data=data, headers={"Authorization": f"Bearer {token}"})
         with build_opener(ProxyHandler({})).open(request, timeout=5) as answer:
-            counts: dict[str, int] = json.loads(answer.read())["requests"]
+            return json.loads(answer.read())
+
+    def stats(self) -> dict[str, int]:
+        counts: dict[str, int] = self.ask("/_aci/stats")["requests"]
         return counts
 
     def end(self) -> None:
@@ -146,6 +169,16 @@ def burst(kernel: Kernel) -> None:
     )
 
 
+def interrupt(kernel: Kernel) -> None:
+    times = []
+    for _ in range(ROUNDS):
+        kernel.ask("/_aci/faults", {"on": "attach", "times": 1, "do": {"status": 500}})
+        kernel.ask("/_aci/faults", {"on": "logs", "times": 1, "after": 3, "do": {"delay_s": 3}})
+        code = "%%aci\nimport time\nfor number in range(1000):\n    print('line', number, flush=True)\n    time.sleep(0.02)"
+        times.append(kernel.interrupted(code, "line 9\n") * 1000)
+    print(f"interrupt to the header       {spread(times, 'ms')}")
+
+
 def requests(kernel: Kernel) -> None:
     before = Counter(kernel.stats())
     kernel.cell("%%aci -q\nimport time\nfor number in range(40):\n    print(number)\n    time.sleep(0.1)")
@@ -166,6 +199,7 @@ def main() -> None:
             to_put(kernel)
             submit_and_end(kernel)
             burst(kernel)
+            interrupt(kernel)
             requests(kernel)
         finally:
             kernel.end()

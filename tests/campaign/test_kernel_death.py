@@ -241,7 +241,7 @@ def test_an_interrupt_is_seen_whatever_the_network_does(ground: Ground, kernel: 
     begun = time.monotonic()
     kernel.manager.interrupt_kernel()
     kernel.wait_for_header("cancelling")
-    assert time.monotonic() - begun < HANGS_S / 2  # the header did not wait for the request that hangs; how soon: tests/benchmarks/main_job.py
+    assert time.monotonic() - begun < HANGS_S / 2  # it did not wait for the request that hangs; how soon: tests/benchmarks/main_job.py
     reply = kernel.client.get_shell_msg(timeout=20)["content"]
     assert reply["ename"] == "RunCancelled"
     assert time.monotonic() - begun < HANGS_S
