@@ -22,11 +22,13 @@ from datetime import UTC, date, datetime
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import OptionError, ServiceError
-from .record import RunRecord
 from .spec import RunSpec
+
+if TYPE_CHECKING:
+    from .record import RunRecord
 
 RETAIL_URL = "https://prices.azure.com/api/retail/prices"
 METERS = ("cpu", "memory", "spot_cpu", "spot_memory", "windows")
@@ -143,7 +145,7 @@ class PriceBook:
         self, what: RunRecord | RunSpec, now: datetime | None = None, *, target: str | None = None, location: str | None = None
     ) -> Estimate:
         """The cost of a run up to `now`, or of a spec before it runs. `location` is used where the run names none."""
-        spec, record = (what.spec, what) if isinstance(what, RunRecord) else (what, None)
+        spec, record = (what, None) if isinstance(what, RunSpec) else (what.spec, what)
         where = _normal((record.location if record else "") or spec.location or location or "")
         local = (target or (record.target if record else "azure")) == "local"
         seconds = billed_s(record, now or datetime.now(UTC)) if record else 0
