@@ -30,8 +30,9 @@ def run(program: str | Callable[..., Any], *, args: tuple[Any, ...] = (), kwargs
 
     Options are those of `%%aci` under their Python names; `inputs` is a mapping of names to values, `on` says where.
     """
-    shown = _view_options(options)
+    said = _view_options(options)
     session, spec = prepared(program, args, kwargs, options)
+    shown = check({**session.settings.shown(), **said})
     _say_where(session, spec, shown)
     with session.house.runs.reined():
         started = session.submit(spec)
@@ -54,9 +55,9 @@ def submit(
     run = aci_notebook.submit("print('hi')")
     run.wait().log()
     """
-    shown = _view_options(options)
+    said = _view_options(options)
     session, spec = prepared(program, args, kwargs, options)
-    _say_where(session, spec, shown)
+    _say_where(session, spec, {**session.settings.shown(), **said})
     return session.submit(spec, foreground=False)
 
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .errors import AciError
 
@@ -135,26 +134,20 @@ class AciMatcher:
         return []
 
     def _runs(self) -> list[str]:
-        return list(dict.fromkeys(name for row in self._recent() for name in (row.name, row.run_id)))
+        return list(dict.fromkeys(word for run_id, name, _ in self._recent() for word in (name, run_id)))
 
     def _images(self) -> list[str]:
         from .fields import default_image
 
         own = default_image(f"{sys.version_info[0]}.{sys.version_info[1]}")
-        return list(dict.fromkeys([own, *(row.spec.image for row in self._recent())]))
+        return list(dict.fromkeys([own, *(image for _, _, image in self._recent())]))
 
-    def _recent(self) -> list[Any]:
-        from .history import HistoryStore
+    def _recent(self) -> list[tuple[str, str, str]]:
+        """(run id, name, image) of the last runs."""
+        from .peek import recent
         from .settings import home
 
-        session = sys.modules.get(f"{__package__}.session")  # not brought in for this: it is most of the product
-        try:
-            if session is not None:
-                return list(session.house().store.records(limit=LIMIT))
-            with closing(HistoryStore(home())) as store:
-                return list(store.records(limit=LIMIT))
-        except AciError:
-            return []
+        return recent(home() / "history.sqlite", LIMIT)
 
     def _profiles(self) -> list[str]:
         try:

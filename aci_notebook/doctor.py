@@ -16,7 +16,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from .errors import AciError, did_you_mean
-from .settings import KEYS, PREFIX, Place, Settings, home
+from .settings import NAMES, PREFIX, Place, Settings, home
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SKEW_LIMIT_S = 60
 LEAST_FREE_BYTES = 200_000_000
-OTHER_NAMES = {"HOME", "UI", "CPUS", "MEMORY", "TIMEOUT", "START_TIMEOUT", "SUBSCRIPTION_ID"}
+NO_SETTINGS = {"HOME", "UI"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def settings(patient: Patient) -> Iterator[Finding]:
 
 
 def variables(patient: Patient) -> Iterator[Finding]:
-    known = {key.upper() for key in KEYS} | OTHER_NAMES
+    known = {key.upper() for key in NAMES} | NO_SETTINGS
     strange = sorted(name for name in os.environ if name.startswith(PREFIX) and name.removeprefix(PREFIX) not in known)
     for name in strange:
         near = did_you_mean(name, [PREFIX + key for key in known])

@@ -25,8 +25,9 @@ CALL = tuple(item.name for item in FIELDS if item.of == "call")
 def launch(magics: AciMagics, values: Mapping[str, Any], code: str | None, command: tuple[str, ...] = ()) -> Run | None:
     """Runs a cell's text or a command with the options of its line. Returns the Run of a detached run, else None."""
     given = dict(values)
-    call = check({name: given.pop(name) for name in CALL if name in given})
+    said = {name: given.pop(name) for name in CALL if name in given}
     session = connect_for(given, magics.settings())
+    call = check({**session.settings.shown(), **said})
     spec = prepared(magics, session, given, code, command)
     if call.get("dry_run"):
         from .preview import show

@@ -18,6 +18,7 @@ from traitlets import Any as AnyTrait
 from traitlets import TraitError, validate
 
 from .errors import OptionError, did_you_mean
+from .table import BY_NAME, FIELDS
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -29,9 +30,7 @@ if TYPE_CHECKING:
     from .spec import Input
 
 
-TRAITS = (
-    "image", "cpu", "memory_gb", "timeout_s", "start_timeout_s", "keep", "spot", "location", "resource_group", "on", "profile",
-)  # fmt: skip
+TRAITS = tuple(item.name for item in FIELDS if item.setting)
 
 
 def _page() -> str:
@@ -45,17 +44,11 @@ def _page() -> str:
 class AciMagics(Magics):
     """The magics of aci_notebook. `%config AciMagics` sets defaults for this kernel."""
 
-    image = AnyTrait(None, allow_none=True, help="default image").tag(config=True)
-    cpu = AnyTrait(None, allow_none=True, help="default CPU cores").tag(config=True)
-    memory_gb = AnyTrait(None, allow_none=True, help="default memory in GB").tag(config=True)
-    timeout_s = AnyTrait(None, allow_none=True, help="default --timeout").tag(config=True)
-    start_timeout_s = AnyTrait(None, allow_none=True, help="default --start-timeout").tag(config=True)
-    keep = AnyTrait(None, allow_none=True, help="default --keep").tag(config=True)
-    spot = AnyTrait(None, allow_none=True, help="default --spot").tag(config=True)
-    location = AnyTrait(None, allow_none=True, help="default Azure region").tag(config=True)
-    resource_group = AnyTrait(None, allow_none=True, help="resource group").tag(config=True)
-    on = AnyTrait(None, allow_none=True, help="where cells run: azure, local or a profile").tag(config=True)
-    profile = AnyTrait(None, allow_none=True, help="profile of the settings").tag(config=True)
+    profile: Any
+    for _item in FIELDS:  # what may be set in a settings file may be set here
+        if _item.setting:
+            locals()[_item.name] = AnyTrait(None, allow_none=True, help=f"default {_item.option}: {_item.help}").tag(config=True)
+    del _item
 
     @validate(*TRAITS)
     def _check(self, proposal: Any) -> Any:
@@ -63,8 +56,6 @@ class AciMagics(Magics):
         value, name = proposal["value"], proposal["trait"].name
         if value is None or value == "":
             return None
-        from .table import BY_NAME
-
         try:
             return BY_NAME[name].parse(value, f"%config AciMagics.{name} =")
         except OptionError as error:

@@ -128,7 +128,7 @@ class Session:
         minor = f"{sys.version_info[0]}.{sys.version_info[1]}"
         given = {name: value for name, value in values.items() if value is not None}
         gathered, argv = gather(given, code, tuple(command), minor)
-        merged = {**self.settings.defaults(), **gathered}
+        merged = _over(self.settings.defaults(), gathered)
         implied: Sequence[str] = ()
         if code is not None and not merged.get("image") and merged.get("lang", "python") == "python":
             from .exchange import requirements_of_imports
@@ -275,6 +275,16 @@ def _credential(place: Place) -> Any:
         )
     secret = read_reference(place.client_secret, os.environ, "client_secret")
     return ClientSecretCredential(place.tenant_id, place.client_id, secret)
+
+
+def _over(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What the line says over the settings' defaults; tags and variables of both are there, the line's win."""
+    merged = {**defaults, **given}
+    for name in ("env", "tags"):
+        if name in defaults and name in given:
+            item = fields.BY_NAME[name]
+            merged[name] = {**item.parse(defaults[name], item.option), **item.parse(given[name], item.option)}
+    return merged
 
 
 def without_values(spec: RunSpec) -> RunSpec:

@@ -5,23 +5,28 @@ Lowest first: built in < user file (`config.toml` in the platform's config folde
 
 "Configured for Azure" means by us: a bare `AZURE_*` left by another tool never sends anybody's cell to a cloud. Half-configured is an error
 that names what is missing. A client secret is given by its place (`env:NAME`, `file:PATH`), never as a value.
+
+The defaults of a run are those options of the field table that are marked as settings; a value is checked where it stands, as its option
+checks it. Several of an option (`tags`, `registries`) are a TOML list or table; in the environment they are words: `a=b "c=d e"`.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from .errors import SettingsError
+from .errors import OptionError, SettingsError, did_you_mean
+from .table import BY_NAME, FIELDS
 
 PREFIX = "ACI_NOTEBOOK_"
 LOCAL_SUBSCRIPTION, LOCAL_GROUP, LOCAL_LOCATION = "00000000-0000-0000-0000-000000000000", "local", "westeurope"
 PLACE_KEYS = ("on", "profile", "subscription", "resource_group", "location", "tenant_id", "client_id", "client_secret")
-DEFAULT_KEYS = ("image", "cpu", "memory_gb", "timeout_s", "start_timeout_s", "keep", "quiet", "spot")
+DEFAULT_KEYS = tuple(item.name for item in FIELDS if item.setting and item.name not in PLACE_KEYS)
 LOCAL_KEYS = ("local_runtime", "local_idle_s")
 KEYS = (*PLACE_KEYS, *DEFAULT_KEYS, *LOCAL_KEYS)
 
@@ -128,6 +133,10 @@ class Settings:
         """Values for the fields of a run, for whatever the line does not say."""
         return {key: self._values[key].value for key in DEFAULT_KEYS if key in self._values}
 
+    def shown(self) -> dict[str, Any]:
+        """Those of them that say how a run is shown."""
+        return {key: value for key, value in self.defaults().items() if BY_NAME[key].of == "call"}
+
     def place(self, on: str | None = None) -> Place:
         """Where a run goes: `on` is "azure", "local" or a profile's name; without it the settings decide.
 
@@ -215,9 +224,11 @@ def _read(path: Path) -> Mapping[str, Any]:
     except FileNotFoundError:
         return {}
     except PermissionError as error:
-        raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
+        raise SettingsError(f"{path} cannot be read: {error.strerror}", hint="make it readable for you") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not valid TOML: {error}") from error
+        raise SettingsError(
+            f"{path} is not valid TOML: {error}", hint="mend that line; values are written as cpu = 2, image = 'alpine'"
+        ) from error
 
 
 def _project(folder: Path) -> tuple[Mapping[str, Any], str]:
@@ -242,25 +253,27 @@ def _profiles(values: Mapping[str, Any], origin: str) -> dict[str, Mapping[str, 
     return {str(name): checked(dict(entry), f"{origin} [profile.{name}]") for name, entry in table.items() if isinstance(entry, Mapping)}
 
 
-_OTHER_NAMES = {
-    "cpus": "cpu",
-    "memory": "memory_gb",
-    "timeout": "timeout_s",
-    "start_timeout": "start_timeout_s",
-    "subscription_id": "subscription",
-}
+_OTHER_NAMES = {item.option.lstrip("-").replace("-", "_"): item.name for item in FIELDS if item.setting}
+_OTHER_NAMES |= {"cpus": "cpu", "subscription_id": "subscription"}
+NAMES = frozenset({*KEYS, *_OTHER_NAMES})
 
 
 def checked(values: dict[str, Any], origin: str) -> dict[str, Any]:
-    """The values under their one name; unknown keys and literal secrets are refused."""
-    found = {}
+    """The values under their one name; unknown keys, literal secrets and what the option of a default refuses are refused."""
+    found: dict[str, Any] = {}
     for raw, value in values.items():
         name = raw.replace("-", "_").lower()
         key = _OTHER_NAMES.get(name, name)
         if key not in KEYS:
-            raise SettingsError(f"{origin}: {raw} is not a setting", hint=f"settings are: {', '.join(KEYS)}")
+            near = did_you_mean(name, KEYS) or f"settings are: {', '.join(KEYS)}"
+            raise SettingsError(f"{origin}: {raw} is not a setting", hint=near)
         if key == "client_secret" and not re.match(r"(env|file|airflow):.", str(value)):
             raise SettingsError(f"{origin}: client_secret takes the place of a secret", hint="client_secret = 'env:NAME' or 'file:PATH'")
+        if key in DEFAULT_KEYS:
+            try:
+                BY_NAME[key].parse(value, raw)
+            except OptionError as error:
+                raise SettingsError(f"{origin}: {error.message}", hint=error.hint) from None
         found[key] = value
     return found
 
@@ -273,7 +286,18 @@ def _environment(environ: Mapping[str, str]) -> Iterator[tuple[dict[str, Any], s
         key = name[len(PREFIX) :].lower()
         key = _OTHER_NAMES.get(key, key)
         if key in KEYS:
-            yield checked({key: environ[name]}, name), name
+            yield checked({key: _words(environ[name], name) if _is_repeated(key) else environ[name]}, name), name
+
+
+def _is_repeated(key: str) -> bool:
+    return key in DEFAULT_KEYS and BY_NAME[key].repeat
+
+
+def _words(text: str, name: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise SettingsError(f"{name}: {error}", hint=f"several values are words: {name}='a=b \"c=d e\"'") from None
 
 
 def read_reference(reference: str, environ: Mapping[str, str], option: str) -> str:

@@ -63,7 +63,7 @@ MAY: dict[str, set[str]] = {
     # street door
     "exchange": {"errors", "spec", "names"},
     "names": {"errors"},
-    "settings": {"errors", "airflow_connection"},
+    "settings": {"errors", "airflow_connection", "table"},
     "airflow_connection": {"errors"},
     "profiles": {"errors", "settings"},
     "localserver": {"errors"},
@@ -78,7 +78,7 @@ MAY: dict[str, set[str]] = {
     "watch": {"display", "errors", "events", "pricing", "record", "runs"},
     "launch": {"display", "errors", "fields", "magics", "names", "parse", "preview", "runs", "session", "spec", "watch"},
     "magics": {"errors", "exchange", "launch", "line", "session", "settings", "table", "verbs"},
-    "completion": {"errors", "fields", "history", "line", "pricing", "settings", "table", "verbs"},
+    "completion": {"errors", "fields", "line", "peek", "pricing", "settings", "table", "verbs"},
     "extension": {"completion", "history", "magics", "peek", "presence", "settings", "sweep"},
     "api": {"display", "errors", "exchange", "fields", "launch", "remote", "runs", "session", "table", "watch"},
     "remote": {"api", "errors", "exchange", "runs"},

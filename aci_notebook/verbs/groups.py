@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import OptionError, RunNotFound, Transient
 from ..line import Parsed
-from ..runs import RealClock
 from .verb import Desk, Target, say
 
 if TYPE_CHECKING:
@@ -55,6 +54,8 @@ def _existing(target: Target) -> GroupSnapshot:
 
 def _order(target: Target, ask: Callable[[str], None]) -> None:
     """Asks the service, again after a while where it says "not now" (a group in transition) or does not answer at all."""
+    from ..runs import RealClock
+
     for attempt in range(ORDERS):
         try:
             ask(target.name)

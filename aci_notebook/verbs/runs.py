@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from .. import line as text
 from ..errors import OptionError
-from ..events import TextReceived
 from ..line import Parsed
 from .verb import Desk, say
 
@@ -124,6 +123,7 @@ def _stamped(session: Session, record: RunRecord) -> str:
 
 def attach(desk: Desk, given: Parsed) -> None:
     from ..display.live import CellView
+    from ..events import TextReceived
     from ..launch import bring_home
     from ..watch import estimator, watch
 

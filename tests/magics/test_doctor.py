@@ -25,6 +25,7 @@ def find(shell: Any) -> Find:
         table = examine(Settings, on, **options)
         wrong = table[table["result"].isin(["failed", "warning"])]
         assert check in set(wrong["check"]), table.to_string()
+        assert all(wrong["remedy"]), wrong.to_string()
         row = wrong[wrong["check"] == check].iloc[0]
         return str(row["detail"]), str(row["remedy"])
 
@@ -49,11 +50,32 @@ def test_settings_that_are_not_toml(find: Find, home: Path) -> None:
     path = home / "config.toml"
     path.write_text("cpu = = 2")
     try:
-        detail, _ = find("settings")
+        detail, remedy = find("settings")
     finally:
         path.unlink()
     assert "is not valid TOML" in detail
     assert str(path) in detail
+    assert "line 1" in detail
+    assert "mend" in remedy
+
+
+def test_a_setting_that_is_none(find: Find, home: Path) -> None:
+    path = home / "config.toml"
+    path.write_text("cpuz = 2")
+    try:
+        detail, remedy = find("settings")
+    finally:
+        path.unlink()
+    assert "cpuz is not a setting" in detail
+    assert "did you mean cpu?" in remedy
+
+
+def test_a_default_that_no_option_takes(find: Find, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACI_NOTEBOOK_MEMORY_GB", "lots")
+    detail, remedy = find("settings")
+    assert "ACI_NOTEBOOK_MEMORY_GB" in detail
+    assert "must be a number of GB" in detail
+    assert "4GB" in remedy
 
 
 def test_a_variable_with_a_typing_error(find: Find, monkeypatch: pytest.MonkeyPatch) -> None:

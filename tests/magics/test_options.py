@@ -272,6 +272,63 @@ def test_config_sets_defaults_and_the_line_wins(wire: Wire, run: Run) -> None:
     assert container(wire("--cpu 2"))["resources"]["requests"] == {"cpu": 2.0, "memoryInGB": 2.0}
 
 
+DEFAULTS = [
+    ("image", "'ghcr.io/team/job:1'", "--image ghcr.io/team/job:1"),
+    ("cpu", "2", "--cpu 2"),
+    ("memory_gb", "'4GB'", "--memory 4"),
+    ("env", "{'A': '1'}", "-e A=1"),
+    ("registries", "['my.azurecr.io=me:env:HOME']", "--registry my.azurecr.io=me:env:HOME"),
+    ("identities", "'system'", "--identity system"),
+    ("subnet", repr(SUBNET), f"--subnet {SUBNET}"),
+    ("spot", "True", "--spot"),
+    ("location", "'westus'", "--location westus"),
+    ("tags", "['team=blue']", "--tag team=blue"),
+    ("timeout_s", "'2h'", "--timeout 2h"),
+    ("max_cost_usd", "0.5", "--max-cost 0.5"),
+    ("retries", "2", "--retries 2"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "option"), DEFAULTS, ids=[item[0] for item in DEFAULTS])
+def test_a_default_does_what_its_option_does(run: Run, monkeypatch: pytest.MonkeyPatch, name: str, value: str, option: str) -> None:
+    """`%config` and the line give the same resource, payload, estimate and warnings."""
+    if name != "location":
+        monkeypatch.setenv("ACI_NOTEBOOK_LOCATION", "eastus")
+    by_line, without = dry(run, option), dry(run, "")
+    run(f"%config AciMagics.{name} = {value}").check()
+    assert dry(run, "") == by_line != without
+    run(f"%config AciMagics.{name} = None").check()
+    assert dry(run, "") == without
+
+
+def dry(run: Run, options: str) -> str:
+    """A dry run without what is different each time."""
+    shown = run(f"%%aci --dry-run {options}\nprint(1)").check().stdout
+    run_id = shown.split("aci-notebook-run: ")[1].split("\n")[0]
+    return "\n".join(line for line in shown.replace(run_id, "ID").splitlines() if "expires" not in line)
+
+
+def test_tags_and_variables_of_the_line_are_added_to_the_defaults(wire: Wire, run: Run) -> None:
+    run("%config AciMagics.tags = {'team': 'blue', 'cost': '1'}").check()
+    run("%config AciMagics.env = {'A': '1', 'B': '1'}").check()
+    found = wire("--tag cost=2 -e B=2")
+    assert {key: found["tags"][key] for key in ("team", "cost")} == {"team": "blue", "cost": "2"}
+    assert env(found) == {"A": "1", "B": "2"}
+
+
+def test_defaults_of_what_is_shown_and_of_keeping(run: Run, resource: Wire) -> None:
+    run("%config AciMagics.quiet = True").check()
+    assert run("%%aci\nprint('alone')").check().stdout == "alone\n"
+    run("%config AciMagics.timestamps = True").check()
+    assert run("%%aci\nprint('when')").check().stdout.endswith("Z when\n")
+    run("%config AciMagics.lines_max = 10").check()
+    assert run("%%aci\nfor n in range(500): print('line', n)").check().stdout.count("line ") < 30
+    run("%config AciMagics.keep = 'always'").check()
+    run("%%aci --name kept-by-default\n1").check()
+    assert resource("kept-by-default")["name"] == "kept-by-default"
+    run("%aci rm kept-by-default").check()
+
+
 def test_every_option_is_in_one_of_the_tests_here() -> None:
     text = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
     assert [item.option for item in fields.FIELDS if item.name not in text and not any(f"{flag} " in text for flag in item.flags)] == []
