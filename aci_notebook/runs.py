@@ -78,14 +78,19 @@ class Runs:
 
     @contextmanager
     def reined(self) -> Iterator[None]:
-        """A run that this thread begins inside is cancelled where an interrupt leaves the block: between its start and its display
-        nobody else would."""
+        """A run that this thread begins inside is cancelled where an interrupt or an error of the display leaves the block: nobody else
+        would."""
         known = set(self._runs)
         try:
             yield
-        except KeyboardInterrupt:
+        except BaseException as error:
+            interrupted = isinstance(error, KeyboardInterrupt)
             for run_id, run in list(self._runs.items()):
-                if run_id not in known and run.begun_by == threading.get_ident() and run.record.spec.on_interrupt == "stop":
+                if run_id in known or run.begun_by != threading.get_ident():
+                    continue
+                if not interrupted:
+                    run.cancel(f"its cell failed: {type(error).__name__}")
+                elif run.record.spec.on_interrupt == "stop":
                     run.cancel("interrupted")
             raise
 

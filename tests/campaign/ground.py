@@ -49,6 +49,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("409 in transition", (NO_ATTACH, *_each(ALL, 2, status=409, code="ContainerGroupTransitioning"))),
     Fault("429 without Retry-After", (NO_ATTACH, *_each(ALL, 2, status=429, code="TooManyRequests"))),
     Fault("429 with Retry-After", (NO_ATTACH, *_each(ALL, 1, status=429, code="TooManyRequests", retry_after=1))),
+    Fault("401 for a while", (NO_ATTACH, *_each(("get", "logs", "delete"), 2, status=401, code="ExpiredAuthenticationToken"))),
     Fault("500", (NO_ATTACH, *_each(ALL, 2, status=500, code="InternalServerError"))),
     Fault("503", _each(ALL, 2, status=503, code="ServerTimeout")),
     Fault("504", _each(ALL, 2, status=504, code="GatewayTimeout")),

@@ -15,6 +15,7 @@ from ground import Ground
 from jupyter_client.manager import KernelManager
 
 from aci_notebook import sweep
+from aci_notebook.errors import ServiceError
 
 JOB = "%%aci --env TALLY={tally}\nimport time\nfor n in range({count}):\n    print('line', n, flush=True)\n    time.sleep(0.02)\nx = 41 + 1"
 HANGS_S = 8.0
@@ -248,6 +249,38 @@ def test_an_interrupt_is_seen_whatever_the_network_does(ground: Ground, kernel: 
     ground.server.ask("/_aci/faults", method="DELETE")
     until(lambda: ground.session.house.store.records(limit=1)[0].group == "gone")  # a PUT in flight ends, then its group goes
     wait_until_gone(ground, 30)
+
+
+def test_an_error_in_display_code_leaves_no_group(ground: Ground, kernel: Kernel, tmp_path: Path) -> None:
+    broken = "from aci_notebook.display.live import CellView\ndef consume(self, record, event):\n    raise OSError('no screen')\n"
+    assert kernel.run(broken + "CellView.consume = consume")["status"] == "ok"
+    reply = kernel.run(job(3_000, tmp_path))
+    assert (reply["ename"], reply["evalue"]) == ("OSError", "no screen")
+    wait_until_gone(ground)
+
+
+def test_a_local_aci_that_is_dead_for_good(ground: Ground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its containers end by themselves; the run names its group, and gc removes what a server that comes back still shows."""
+    run = ground.session.submit(
+        ground.session.spec({}, "import time\nfor n in range(3000):\n    print(n, flush=True)\n    time.sleep(0.02)")
+    )
+    until(lambda: run.record.lines > 3)
+
+    def never(*args: object, **options: object) -> None:
+        raise ServiceError("the local ACI cannot be started")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("aci_notebook.localserver.ensure", never)
+        patch.setattr("aci_notebook.removal.DELETE_FOR_S", 1.0)
+        ground.kill_server()
+        run.cancel("nobody answers")
+        assert run.wait_gone(30)
+    assert run.record.group == "unverified"
+    assert any(run.name in word and "%aci gc" in word for word in run.record.warnings), run.record.warnings
+    ground.server = ground.session.local_server()
+    assert run.name in ground.left()
+    sweep.gc(ground.session)
+    wait_until_gone(ground)
 
 
 @pytest.mark.campaign
