@@ -7,7 +7,7 @@ equivalent cell stays short. Its label is the option's own word and its tooltip 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ipywidgets as w
@@ -129,7 +129,8 @@ class NumberControl(Control):
         return w.HBox([self.watched(self.entry), unit, *presets]).add_class("aci-presets")
 
     def value(self) -> Any:
-        return None if self.entry.value == _number(self.default) else self.entry.value
+        given = self.entry.value
+        return None if given == _number(self.default) else int(given) if given.is_integer() else given
 
     def put(self, value: Any) -> None:
         self.entry.value = _number(self.default if value is None else value)
@@ -169,87 +170,6 @@ class CheckControl(Control):
 
     def put(self, value: Any) -> None:
         self.entry.value = bool(self.default if value is None else value)
-
-
-class RowsControl(Control):
-    """Any number of rows; each is one time that the option is given. `K=V` options have two boxes a row, others one."""
-
-    def made(self) -> w.Widget:
-        self.pairs = self.field.metavar.startswith("K=V")
-        self.rows = w.VBox([]).add_class("aci-rows")
-        add = w.Button(description="+ add", tooltip=f"one more {label_of(self.field)}: {self.field.help}")
-        add.on_click(lambda _: self.add())
-        head = w.HBox([w.Label(label_of(self.field), tooltip=help_of(self.field)), add]).add_class("aci-rows-head")
-        return w.VBox([head, self.rows])
-
-    def add(self, text: str = "") -> None:
-        """One more row."""
-        entries = self.entries(text)
-        away = w.Button(description="×", tooltip=f"remove this {label_of(self.field)}").add_class("aci-away")
-        row = w.HBox([*map(self.watched, entries), away]).add_class("aci-row")
-        away.on_click(lambda _: self._remove(row))
-        self.rows.children = (*self.rows.children, row)
-
-    def entries(self, text: str) -> list[w.Widget]:
-        word = label_of(self.field)
-        if not self.pairs:
-            return [w.Text(value=text, placeholder=self.field.metavar, tooltip=f"{word}: {self.field.metavar}")]
-        name, _, content = text.partition("=")
-        blank = "value; empty: this kernel's" if self.field.metavar.endswith("|K") else "value"
-        return [
-            w.Text(value=name, placeholder="NAME", tooltip=f"name of the {word}").add_class("aci-key"),
-            w.Text(value=content, placeholder=blank, tooltip=f"value of the {word}"),
-        ]
-
-    def _remove(self, row: w.Widget) -> None:
-        self.rows.children = tuple(child for child in self.rows.children if child is not row)
-        row.close()
-        self.touched()
-
-    def texts(self) -> list[str]:
-        """The rows that are filled in, as the option's text."""
-        rows = [[child.value.strip() for child in row.children[:-1]] for row in self.rows.children]
-        return [text for text in map(self.joined, rows) if text]
-
-    def joined(self, parts: list[str]) -> str:
-        if self.pairs and parts[0] and not parts[1] and self.field.metavar.endswith("|K"):
-            return parts[0]
-        return "=".join(parts) if any(parts) else ""
-
-    def value(self) -> Any:
-        return self.texts() or None
-
-    def put(self, value: Any) -> None:
-        for row in self.rows.children:
-            row.close()
-        self.rows.children = ()
-        pairs: Iterable[Any] = [f"{name}={content}" for name, content in value.items()] if isinstance(value, Mapping) else value or ()
-        for text in pairs:
-            self.add(str(text))
-        self.touched()
-
-
-class SecretsControl(RowsControl):
-    """Secrets by their place: the name in the container, and the variable of this kernel or the file that holds the value."""
-
-    def entries(self, text: str) -> list[w.Widget]:
-        name, _, source = text.partition("=")
-        kind, _, place = source.partition(":")
-        return [
-            w.Text(value=name, placeholder="NAME", tooltip="name of the secret in the container").add_class("aci-key"),
-            w.Dropdown(
-                options=[("env", "env"), ("file", "file")],
-                value=kind if kind in {"env", "file"} else "env",
-                tooltip="where the secret's value is",
-            ).add_class("aci-kind"),
-            w.Text(value=place, placeholder="variable or path; empty: NAME", tooltip="the variable's name, or the file's path"),
-        ]
-
-    def joined(self, parts: list[str]) -> str:
-        name, kind, place = parts
-        if not name and not place:
-            return ""
-        return name if kind == "env" and place in ("", name) else f"{name}={kind}:{place}"
 
 
 class NamesControl(Control):
@@ -332,19 +252,3 @@ class OthersControl:
 
 def _lines(problem: str) -> str:
     return to_html(*[el("div", {}, line) for line in visible(problem).split("\n") if line])
-
-
-KINDS: Mapping[str, type[Control]] = {
-    "text": TextControl,
-    "number": NumberControl,
-    "choice": ChoiceControl,
-    "check": CheckControl,
-    "rows": RowsControl,
-    "secrets": SecretsControl,
-    "names": NamesControl,
-}
-
-
-def control_of(field: Field, changed: Changed, default: Any = None) -> Control:
-    """The control of a field."""
-    return KINDS[field.control](field, changed, default)

@@ -31,11 +31,12 @@ from ..watch import estimator
 from . import guide
 from .busy import Busy
 from .cell import values_of, words_of
-from .controls import Control, OthersControl, control_of
+from .controls import Control, OthersControl
 from .door import Door, Preview, assigned_names
 from .follow import Follower
 from .logview import LogView
 from .panel import Panel
+from .rows import control_of
 
 if TYPE_CHECKING:
     from ..magics import AciMagics

@@ -39,18 +39,24 @@ UNREADABLE = """(selector) => [...document.querySelectorAll(selector)].filter(e 
 
 
 # Lab itself goes on to another notebook: what was open is closed unsaved, the theme is changed, the file is opened with its kernel.
-NEXT = """async ([path, theme]) => {
-  const app = window.jupyterapp;
-  for (const widget of [...app.shell.widgets('main')]) {
+CLOSE = """() => {
+  for (const widget of [...window.jupyterapp.shell.widgets('main')]) {
     if (widget.context?.model) widget.context.model.dirty = false;
     widget.close();
   }
-  if ((document.body.dataset.jpThemeName ?? '') !== theme) await app.commands.execute('apputils:change-theme', {theme});
-  await app.commands.execute('docmanager:open', {path, factory: 'Notebook'});
 }"""
-IDLE = """(name) => {
-  const shown = window.jupyterapp?.shell.currentWidget;
-  return shown?.context?.path === name && shown.sessionContext.isReady && shown.sessionContext.session?.kernel?.status === 'idle';
+NEXT = """async ([path, theme]) => {
+  const commands = window.jupyterapp.commands;
+  if ((document.body.dataset.jpThemeName ?? '') !== theme) await commands.execute('apputils:change-theme', {theme});
+  await commands.execute('docmanager:open', {path, factory: 'Notebook'});
+}"""
+SHOWN = (
+    "name => window.jupyterapp?.shell.currentWidget?.context?.path === name && window.jupyterapp.shell.currentWidget.sessionContext.isReady"
+)
+ANSWERS = """async () => {
+  const shown = window.jupyterapp.shell.currentWidget;
+  await Promise.all([shown.revealed, shown.context.ready, shown.sessionContext.ready]);
+  await shown.sessionContext.session.kernel.requestExecute({code: '', silent: true, store_history: false}).done;
 }"""
 THEMES = {False: "JupyterLab Light", True: "JupyterLab Dark"}
 
@@ -200,9 +206,16 @@ class Book:
         if self.page.url == "about:blank":
             self.page.goto(self.lab.url(self.name))
         else:
+            self.page.evaluate(CLOSE)
             self.page.evaluate(NEXT, [self.name, THEMES[dark]])
-        self.page.locator(f"body[data-jp-theme-name='{THEMES[dark]}'] .jp-Notebook .jp-Cell").first.wait_for(timeout=40_000)
-        self.page.wait_for_function(IDLE, arg=self.name, timeout=40_000)
+        self.page.locator(f"body[data-jp-theme-name='{THEMES[dark]}']").wait_for(state="attached", timeout=40_000)
+        return self.ready()
+
+    def ready(self) -> Book:
+        """Waits until the notebook is there and its kernel has answered."""
+        self.page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=40_000)
+        self.page.wait_for_function(SHOWN, arg=self.name, timeout=40_000)
+        self.page.evaluate(ANSWERS)
         return self
 
     def cell(self, place: int) -> Any:

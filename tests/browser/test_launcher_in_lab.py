@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import lab as rooms
@@ -157,7 +158,13 @@ def test_200_000_lines_stay_smooth(book: Open, record_property: Callable[[str, o
     assert away < -1000, "the view cannot be scrolled back"
     assert worst < 1_000
     assert slow < 0.25 * took
-    page.locator(".aci-log-note").get_by_text("of 200,001 lines").wait_for()
+    note = page.locator(".aci-log-note")
+    note.get_by_text("the last 5,000 of 200,001 lines").wait_for()
+    kept = Path(note.inner_text().rpartition(" in ")[2].strip()).read_bytes().splitlines()
+    assert len(kept) == 200_001, "the file has not all lines"
+    assert kept[:2] == [b"line 0", b"line 1"]
+    green = page.locator(".aci-log span").get_by_text("the end").evaluate("e => getComputedStyle(e).color")
+    assert green != page.locator(".aci-log pre").last.evaluate("e => getComputedStyle(e).color")
 
 
 def test_hostile_text_in_names_environment_and_output_is_text(lab: Lab, book: Open) -> None:
@@ -205,3 +212,21 @@ def test_the_last_cell_comes_into_a_new_cell(book: Open) -> None:
     opened.run(1)
     opened.cell(2).get_by_text("print").wait_for()
     assert "%%aci" in opened.cell(2).inner_text()
+
+
+def test_a_run_of_the_form_is_attached_after_a_reload(lab: Lab, book: Open) -> None:
+    opened = book(FORM, "%aci attach last")
+    opened.run(0)
+    opened.page.locator(".aci-launcher .aci-code textarea").first.wait_for()
+    program(opened, "import time\nprint('before', flush=True)\nfor n in range(600):\n    print('tick', n, flush=True)\n    time.sleep(0.1)")
+    press(opened, "Run")
+    opened.page.locator(".aci-log").get_by_text("tick 0", exact=False).first.wait_for()
+    opened.save()
+    opened.page.reload()
+    opened.ready()
+    opened.run(1)
+    attached = opened.cell(1)
+    attached.get_by_text("before").wait_for()
+    attached.get_by_role("button", name="Stop").click()
+    attached.get_by_text("group deleted").wait_for()
+    assert lab.groups_left() == 0

@@ -17,7 +17,7 @@ from aci_notebook.rows import row_of
 
 RUNS = 100_000
 MADE = 2_000
-WORK_S = 0.9
+WORK_S = 2.0  # alone on a machine of two cores it is half a second; the bound leaves room for others
 
 
 @pytest.fixture(scope="module")

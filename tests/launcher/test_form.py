@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ import pytest
 from conftest import Until
 from test_log_view import shown
 
-from aci_notebook.fields import FIELDS
+from aci_notebook.errors import OptionError
+from aci_notebook.fields import FIELDS, check
 from aci_notebook.launcher import busy as room
 from aci_notebook.launcher import guide, launcher
 from aci_notebook.launcher.form import Launcher, open_form
@@ -73,6 +76,73 @@ def test_the_text_of_the_table_s_rules_stands_at_the_field(form: Launcher) -> No
     assert form.controls["cpu"].problem.value == ""
     form.controls["image"].put("Python:3.12")
     assert "write --image python:3.12" in form.controls["image"].problem.value
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "line"),
+    [
+        ("image", "Python:3.12", "--image Python:3.12"),
+        ("cpu", 99.0, "--cpu 99"),
+        ("cpu", 1.05, "--cpu 1.05"),
+        ("memory_gb", 0.5, "--memory 0.5"),
+        ("env", ["1 A=b"], "--env '1 A=b'"),
+        ("secrets", ["TOKEN=hunter2"], "--secret TOKEN=hunter2"),
+        ("volumes", ["nowhere"], "--volume nowhere"),
+        ("name", "UPPER", "--name UPPER"),
+        ("tags", ["aci-notebook-run=x"], "--tag aci-notebook-run=x"),
+        ("timeout_s", "soon", "--timeout soon"),
+        ("inputs", "a b", "--input 'a b'"),
+        ("outputs", "1x", "--output 1x"),
+    ],
+)
+def test_a_wrong_value_is_refused_as_one_types_in_the_magics_own_words(form: Launcher, name: str, wrong: Any, line: str) -> None:
+    with pytest.raises(OptionError) as refused:
+        form.door.magics.aci(f"{line} --dry-run", "1")
+    control = form.controls[name]
+    if name == "secrets":  # the rows of the form cannot say this; the rule behind them can
+        with pytest.raises(OptionError, match="never the secret itself"):
+            check({name: wrong})
+        return
+    control.put(wrong)
+    shown = unescape(re.sub(r"<[^>]+>", "\n", control.problem.value))
+    assert [text for text in shown.split("\n") if text] == str(refused.value).split("\n")
+    form.code.value = "1"
+    assert line.partition(" ")[2] not in form.cell
+    assert "marked fields" in form.facts.value
+
+
+def test_no_secret_reaches_cell_resource_log_or_history(form: Launcher, until: Until, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORM_TOKEN", "s3cr3t-in-the-environment")
+    form.code.value = "import os\nprint('it is', os.environ['TOKEN'])"
+    rows = form.controls["secrets"]
+    rows.put(["TOKEN=env:FORM_TOKEN"])
+    assert form.cell.startswith("%%aci --secret TOKEN=env:FORM_TOKEN\n")
+    form.dry_button.click()
+    form.run_button.click()
+    until(lambda: "group deleted" in form.header.value)
+    assert shown(form.log)[0].startswith("it is *")
+    assert form.run is not None
+    form.panel.choose(form.run.run_id)
+    form.panel.buttons["Rerun"].click()
+    first = form.run
+    until(lambda: form.run is not first and "group deleted" in form.header.value)
+    everything = "\n".join(str(getattr(item, "value", "")) + str(getattr(item, "options", "")) for item in every(form.widget))
+    assert "FORM_TOKEN" in everything
+    assert "s3cr3t" not in everything
+
+
+def test_a_secret_pasted_where_its_place_belongs_stays_out_of_the_cell(form: Launcher, tmp_path: Path) -> None:
+    form.code.value = "1"
+    rows = form.controls["secrets"]
+    rows.put(["TOKEN=env:hunter2hunter2"])
+    assert "never the secret itself" in rows.problem.value
+    assert "hunter2" not in rows.problem.value + form.cell + form.resource_view.value + form.facts.value
+    rows.put([f"TOKEN=file:{tmp_path}/token"])
+    assert "names no file" in rows.problem.value
+    (tmp_path / "token").write_text("hunter2hunter2")
+    rows.put([f"TOKEN=file:{tmp_path}/token"])
+    assert rows.problem.value == ""
+    assert form.cell == f"%%aci --secret TOKEN=file:{tmp_path}/token\n1"
 
 
 def test_rules_between_fields_are_said_too(form: Launcher) -> None:
