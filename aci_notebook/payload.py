@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -160,6 +161,7 @@ def _job(spec: RunSpec, run_id: str, now: datetime) -> dict[str, Any]:
         "memory_gb": spec.memory_gb,
         "objects_limit_bytes": OBJECTS_LIMIT_BYTES,
         "display_limit_bytes": DISPLAY_LIMIT_BYTES,
+        "python": f"{sys.version_info[0]}.{sys.version_info[1]}",
     }
 
 

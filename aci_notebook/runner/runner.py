@@ -998,7 +998,7 @@ DEFAULTS: Dict[str, Any] = {
     "run": "", "language": "argv", "argv": [], "inputs": [], "outputs": [], "paths": [], "requirements": [],
     "timeout_s": 86400, "start_by": None, "retries": 0, "linger_s": 600, "burst_bytes": 2_000_000,
     "rate_bytes_s": 1_000_000, "mask": [], "memory_gb": None, "objects_limit_bytes": 1_000_000,
-    "display_limit_bytes": 262_144,
+    "display_limit_bytes": 262_144, "python": "",
 }  # fmt: skip
 
 
@@ -1424,9 +1424,22 @@ class Body:
         for item in self.job["inputs"]:
             try:
                 with open(os.path.join(HERE, item["file"]), "rb") as file:
-                    self.module.__dict__[item["name"]] = pickle.load(file)
+                    data = file.read()
+                if CODE in data:
+                    self.refuse_code("it", self.job["python"], "define it inside the cell, or ship plain data")
+                self.module.__dict__[item["name"]] = pickle.loads(data)
             except Exception as error:
                 raise RuntimeError(f"the input {item['name']!r} cannot be loaded in this image: {error}") from error
+
+    def refuse_code(self, what: str, made_by: str, remedy: str) -> None:
+        """Raise where code would pass between minor versions of Python: running it may crash the interpreter."""
+        here, there = "{}.{}".format(*sys.version_info[:2]), self.job["python"]
+        if there and there != here:
+            other = here if made_by == there else there
+            raise TypeError(
+                f"{what} has code of Python {made_by} in it, and it would run in Python {other}: "
+                f"data passes between versions, code does not; {remedy}, or use --image python:{there}-slim"
+            )
 
     @staticmethod
     def exit_status(stop: SystemExit) -> int:
@@ -1485,6 +1498,8 @@ class Body:
         """Return the exception itself in base64, if it survives the way and holds no secret."""
         try:
             data = dumps(error)
+            if CODE in data:
+                self.refuse_code("it", "{}.{}".format(*sys.version_info[:2]), "its words go home")
             pickle.loads(data)
         except Exception:  # noqa: BLE001 - many exceptions cannot be pickled
             return None
@@ -1554,9 +1569,30 @@ class Body:
             value = self.module.__dict__[name]
 
             def write(file: IO[bytes], value: Any = value) -> None:
-                pickler().dump(value, file, protocol=min(5, pickle.HIGHEST_PROTOCOL))
+                watched = CodeWatch(file)
+                pickler().dump(value, watched, protocol=min(5, pickle.HIGHEST_PROTOCOL))
+                if watched.found:
+                    self.refuse_code("it", "{}.{}".format(*sys.version_info[:2]), "bring plain data home")
 
             self.results.add("var:" + name, "pickle", type(value).__name__, write, "cannot be pickled")
+
+
+CODE = b"cloudpickle.cloudpickle"  # stands in every pickle that carries functions or classes by value
+
+
+class CodeWatch:
+    """What a pickle is written to: passes it on, and notices code in it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._tail = b""
+        self.found = False
+
+    def write(self, data: Any) -> int:
+        seen = self._tail + bytes(data)
+        self.found = self.found or CODE in seen
+        self._tail = seen[-len(CODE) :]
+        return self._file.write(data)
 
 
 keep_alive: List[types.ModuleType] = []  # the bootstrap's own module, whose place in sys.modules the program takes
