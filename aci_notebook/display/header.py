@@ -196,6 +196,8 @@ def _results(record: RunRecord, estimate: Spending | None) -> tuple[str, ...]:
 
 def _notes(record: RunRecord, now: datetime, live: bool, background: bool) -> tuple[Note, ...]:
     notes = _live_notes(record, now) if record.outcome is None else _end_notes(record)
+    if record.spec.inputs and not record.spec.function:
+        notes.append(Note("info", "sent along: " + _listed([f"{i.name} {i.type_name} {size(i.size_bytes)}" for i in record.spec.inputs])))
     if record.outcome is None and background and not record.cancel_reason:
         notes.append(Note("info", f"in the background; %aci stop {record.name} ends it"))
     elif record.outcome is None and not live and not record.detached:
@@ -251,8 +253,7 @@ def _end_notes(record: RunRecord) -> list[Note]:
     notes.append(Note(kind, "; ".join(part for part in (said, outcome.hint) if part)))
     home = [item for item in record.homes if not item.reason and _home_name(item)]
     if home:
-        more = f", {len(home) - HOMES_MAX} more" if len(home) > HOMES_MAX else ""
-        notes.append(Note("info", "came home: " + ", ".join(_home_text(item) for item in home[:HOMES_MAX]) + more))
+        notes.append(Note("info", "came home: " + _listed([_home_text(item) for item in home])))
     notes.extend(
         Note("warn", f"{_home_name(item) or item.name} stayed in the container: {item.reason}") for item in record.homes if item.reason
     )
@@ -265,6 +266,10 @@ def _end_notes(record: RunRecord) -> list[Note]:
     elif record.group == "unverified" and not any("%aci gc" in text for text in record.warnings):
         notes.append(Note("warn", "the container group may still exist; %aci gc looks again and deletes it"))
     return notes
+
+
+def _listed(texts: list[str]) -> str:
+    return ", ".join(texts[:HOMES_MAX]) + (f", {len(texts) - HOMES_MAX} more" if len(texts) > HOMES_MAX else "")
 
 
 def _home_name(item: Home) -> str:

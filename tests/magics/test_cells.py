@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -97,6 +98,7 @@ def test_variables_go_and_come_with_types_and_dtypes(run: Run, shell: Any) -> No
         "%%aci -i given,frame,n=len(frame) -o back,back_frame,n\nback, back_frame = given, frame\nprint(type(frame).__name__)"
     ).check()
     assert "DataFrame" in done.stdout
+    assert re.search(r"sent along: given dict [\d.]+ \w+, frame pandas.DataFrame [\d.]+ \w+, n int 5 B", done.stdout)
     back, frame = shell.user_ns["back"], shell.user_ns["back_frame"]
     pd.testing.assert_frame_equal(frame, shell.user_ns["frame"])
     assert frame["when"].dt.tz.key == "Europe/Berlin"
