@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from .completion import AciMatcher
@@ -61,3 +62,14 @@ def unload(shell: InteractiveShell) -> None:
     completer.custom_matchers[:] = [item for item in completer.custom_matchers if not isinstance(item, AciMatcher)]
     if bodyless in shell.input_transformers_cleanup:
         shell.input_transformers_cleanup.remove(bodyless)
+    if not _loaded:
+        _let_go()
+
+
+def _let_go() -> None:
+    """Ends the form, and gives back what the kernel holds; only rooms that are open are asked. Runs that go on keep what they need."""
+    form, session = (sys.modules.get(f"{__package__}.{room}") for room in ("launcher.form", "session"))
+    if form is not None:
+        form.close_form()
+    if session is not None:
+        session.leave()

@@ -69,6 +69,21 @@ def house() -> House:
         return _house
 
 
+def leave() -> None:
+    """Lets go of what this kernel holds: connections, the history, its lock. Nothing of it while a run is still followed."""
+    global _house
+    with _lock:
+        if _house is None or not all(run.wait_gone(0) for run in _house.runs.all()):
+            return
+        for session in _sessions.values():
+            session.close()
+        _sessions.clear()
+        atexit.unregister(_house.runs.settle)
+        _house.store.close()
+        _house.presence.release()
+        _house = None
+
+
 def connect(on: str | None = None, settings: Settings | None = None) -> Session:
     """The session of the place that `on` or the settings name ("azure", "local", a profile). Nothing is sent yet.
 

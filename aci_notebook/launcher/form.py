@@ -335,6 +335,14 @@ def _set(widget: w.Widget, text: str) -> None:
 _live: Launcher | None = None
 
 
+def close_form() -> None:
+    """Ends the form of this kernel, where there is one; runs go on."""
+    global _live
+    if _live is not None:
+        _live.close()
+        _live = None
+
+
 def open_form(magics: AciMagics) -> Launcher:
     """A new form; the one before it in this kernel stops refreshing."""
     global _live

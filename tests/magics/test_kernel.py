@@ -15,6 +15,7 @@ import pytest
 from jupyter_client.manager import start_new_kernel
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from shells import end_server
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
@@ -179,6 +180,55 @@ def test_the_notebooks_run_from_top_to_bottom(home: Path, tmp_path: Path, name: 
     made = nbformat.read(NOTEBOOKS / name, 4)
     assert all(cell.outputs or not cell.metadata.get("shows", True) for cell in made.cells if cell.cell_type == "code"), "outputs are saved"
     NotebookClient(made, timeout=110, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
+
+
+LEFT = """
+import os, pathlib, threading
+home = pathlib.Path(os.environ["ACI_NOTEBOOK_HOME"])
+def left():
+    threads = sorted(item.name for item in threading.enumerate() if item.name.startswith("aci-") and item.name != "aci-local-reaper")
+    files = sorted(path for path in map(os.path.realpath, pathlib.Path("/proc/self/fd").iterdir()) if path.startswith(str(home)))
+    ip = get_ipython()
+    hooks = [str(call) for calls in ip.events.callbacks.values() for call in calls if "aci_notebook" in str(call)]
+    matchers = [str(item) for item in ip.Completer.custom_matchers if "aci_notebook" in str(type(item))]
+    transformers = [str(item) for item in ip.input_transformers_cleanup if "aci_notebook" in getattr(item, "__module__", "")]
+    magics = [kind for kind in ("line", "cell") if "aci" in ip.magics_manager.magics[kind]]
+    locks = [path.name for path in home.glob("kernels/*.lock")]
+    return [threads, files, hooks, matchers, transformers, magics, locks]
+"""
+
+
+def test_unloading_leaves_nothing_in_a_kernel_that_was_used(tmp_path: Path) -> None:
+    manager, client = start_new_kernel(kernel_name="python3", env={**os.environ, "ACI_NOTEBOOK_HOME": str(tmp_path)})
+
+    def value(*cells: str) -> str:
+        shown: list[Any] = []
+        for cell in cells:
+            shown.clear()
+            reply = client.execute_interactive(cell, timeout=90, output_hook=shown.append)
+            assert reply["content"]["status"] == "ok", reply["content"]
+        return "".join(item["content"]["text"] for item in shown if item["msg_type"] == "stream")
+
+    try:
+        value(LEFT, "%load_ext aci_notebook", "%%aci\n1", "%%aci -d --as later\n2", "later.wait_gone(30)", "form = %aci launch")
+        assert any(eval(value("print(left())")))
+        value("%unload_ext aci_notebook")
+        value("for item in threading.enumerate():\n    item.name.startswith('aci-form') and item.join(20)")
+        assert eval(value("print(left())")) == [[]] * 7
+        body = "import pathlib, time\nprint('begun', flush=True)\n"
+        body += "while not pathlib.Path('enough').exists(): time.sleep(0.05)\nprint('to its end')"
+        value("%load_ext aci_notebook", f"%%aci -d --name going --as later\n{body}", "%unload_ext aci_notebook")
+        value("import time\nwhile 'begun' not in later.log(): time.sleep(0.05)")
+        assert value("print(later.done())") == "False\n"
+        value("%load_ext aci_notebook", "%aci exec going -- touch enough", "later.wait_gone(30)", "%unload_ext aci_notebook")
+        assert value("print(later.log())") == "begun\nto its end\n\n"
+        value("for item in threading.enumerate():\n    item.name.startswith(('aci-view', 'aci-run')) and item.join(20)")
+        assert eval(value("print(left())")) == [[]] * 7
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+        manager.context.destroy()
+        end_server(tmp_path)
 
 
 def test_load_imports_nothing_heavy_and_unload_leaves_nothing(tmp_path: Path) -> None:
