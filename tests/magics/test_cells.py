@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import sys
 import time
@@ -231,3 +232,36 @@ def test_many_runs_at_once(run: Run, shell: Any) -> None:
 
 def test_python_of_the_container_is_the_kernels_minor(run: Run) -> None:
     assert f"({sys.version_info[0]}, {sys.version_info[1]})" in run("%%aci\nimport sys\nprint(sys.version_info[:2])").check().stdout
+
+
+BARE = """%%aci -q --image python:3-slim
+import importlib.util
+print([name for name in ("numpy", "pandas", "matplotlib", "cloudpickle", "IPython", "aci_notebook") if importlib.util.find_spec(name)])
+"""
+
+
+def test_a_dataframe_and_a_figure_out_of_a_bare_image(run: Run, shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The image has nothing but Python; --pip brings two packages for this run, and the next one finds it bare again."""
+    import pandas as pd
+
+    assert run(BARE).check().stdout == "[]\n"
+    monkeypatch.setenv("ACI_NOTEBOOK_UI", "html")
+    cell = '--image python:3-slim --pip "pandas matplotlib" -o frame\nimport pandas as pd, matplotlib.pyplot as plt\nplt.plot([1, 2])\n'
+    done = run(f"%%aci {cell}frame = pd.DataFrame({{'a': [1, 2]}}, index=['x', 'y'])\nframe").check()
+    bundles = [item.data for item in done.displays]
+    (table,) = [bundle for bundle in bundles if "<table" in bundle.get("text/html", "") and "<th>a</th>" in bundle["text/html"]]
+    assert table["text/plain"].split() == ["a", "x", "1", "y", "2"]
+    (figure,) = [bundle for bundle in bundles if "image/png" in bundle]
+    assert base64.b64decode(figure["image/png"]).startswith(b"\x89PNG")
+    pd.testing.assert_frame_equal(shell.user_ns["frame"], pd.DataFrame({"a": [1, 2]}, index=["x", "y"]))
+    monkeypatch.setenv("ACI_NOTEBOOK_UI", "text")
+    assert run(BARE).check().stdout == "[]\n"
+
+
+def test_functions_and_classes_need_nothing_in_a_bare_image(run: Run, shell: Any) -> None:
+    run("class Point:\n    def __init__(self, x):\n        self.x = x\n    def twice(self):\n        return Point(self.x * 2)").check()
+    run("def far(p):\n    return p.twice()\np = Point(4)").check()
+    run("%%aci -q --image python:3-slim -i far,p -o q,again\nq = far(p)\nagain = lambda x: x + q.x").check()
+    assert type(shell.user_ns["q"]) is shell.user_ns["Point"]
+    assert shell.user_ns["q"].x == 8
+    assert shell.user_ns["again"](1) == 9
