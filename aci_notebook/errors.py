@@ -38,7 +38,7 @@ add it to the drawing and, if a run can end that way, to `lifecycle.verdict`.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 
@@ -82,11 +82,20 @@ def _rebuild(cls: type[AciError], message: str, state: dict[str, Any]) -> AciErr
     return error
 
 
+_paint: Callable[[str], str] = str
+
+
+def paint_with(paint: Callable[[str], str] = str) -> None:
+    """From now on remote tracebacks are shown through `paint`; without one, as they are."""
+    global _paint
+    _paint = paint
+
+
 def _cause_lines(error: BaseException) -> list[str]:
     """The remote traceback, where there is one; our own frames are never shown."""
     remote = getattr(error, "remote_traceback", "")
     if remote:
-        return [*str(remote).rstrip("\n").splitlines(), ""]
+        return [*_paint(str(remote)).rstrip("\n").splitlines(), ""]
     cause = error.__cause__
     if cause is None or isinstance(cause, AciError):
         return []

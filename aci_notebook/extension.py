@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from .colours import painter
 from .completion import AciMatcher
+from .errors import paint_with
 from .magics import AciMagics, bodyless
 from .peek import anything_left
 
@@ -24,6 +26,7 @@ def load(shell: InteractiveShell) -> None:
     shell.input_transformers_cleanup.append(bodyless)
     completer: Any = shell.Completer
     completer.custom_matchers.append(AciMatcher(magics))
+    paint_with(painter(shell))
     _loaded[id(shell)] = magics
     _tell_what_was_left()
 
@@ -63,6 +66,7 @@ def unload(shell: InteractiveShell) -> None:
     if bodyless in shell.input_transformers_cleanup:
         shell.input_transformers_cleanup.remove(bodyless)
     if not _loaded:
+        paint_with()
         _let_go()
 
 

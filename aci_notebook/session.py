@@ -195,6 +195,8 @@ class Session:
         backend: Backend = self.backend(spec.resource_group)
         if self.place.target == "local":
             self.local_server()
+        else:
+            self._azure_credential()  # what is missing for it is said here, before there is a run
         self._verify_once()
         if spec.if_exists != "fail":
             from .existing import settle

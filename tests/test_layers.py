@@ -79,7 +79,8 @@ MAY: dict[str, set[str]] = {
     "launch": {"display", "errors", "fields", "magics", "names", "parse", "preview", "runs", "session", "spec", "watch"},
     "magics": {"errors", "exchange", "launch", "line", "session", "settings", "table", "verbs"},
     "completion": {"errors", "fields", "line", "peek", "pricing", "settings", "table", "verbs"},
-    "extension": {"completion", "history", "magics", "peek", "presence", "settings", "sweep"},
+    "colours": set(),
+    "extension": {"colours", "completion", "errors", "history", "magics", "peek", "presence", "settings", "sweep"},
     "api": {"display", "errors", "exchange", "fields", "launch", "remote", "runs", "session", "table", "watch"},
     "remote": {"api", "errors", "exchange", "runs"},
 }

@@ -7,7 +7,7 @@ from typing import Any
 
 from azure.core.exceptions import AzureError, ClientAuthenticationError, DecodeError, HttpResponseError
 
-from ..errors import AuthError, CapacityError, ImagePullError, NameTaken, QuotaError, ServiceError, SettingsError, Transient
+from ..errors import AuthError, CapacityError, ImagePullError, NameTaken, QuotaError, ServiceError, Transient
 from .client import Endpoint
 
 
@@ -15,7 +15,7 @@ class NotFound(Exception):
     """404 of the group; stays in this package."""
 
 
-class NoResourceGroup(SettingsError, NotFound):
+class NoResourceGroup(ServiceError, NotFound):
     """The whole resource group is missing: for a create the person must make it, for a read the group is simply not there."""
 
 

@@ -151,6 +151,7 @@ def test_nbclient_stops_at_a_failed_cell(home: Path) -> None:
     error = made.cells[1].outputs[-1]
     assert error["output_type"] == "error"
     assert error["ename"] == "RunFailed"
+    assert any("\x1b[" in line for line in error["traceback"]), "in the notebook's colours"
     assert made.cells[2].outputs == []
 
 

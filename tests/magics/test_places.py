@@ -134,8 +134,24 @@ def test_a_missing_resource_group_comes_with_the_line_that_makes_it(run: Run, se
     server.ask("/_aci/faults", {"on": "create", "times": 1, "do": missing})
     failed = run("%%aci -q -g science -l westus\n1").error
     assert "Resource group 'science' could not be found." in str(failed)
-    assert "az group create --name science --location" in str(failed)
+    assert "az group create --name science --location westeurope" in str(failed)
+    assert type(failed).__name__ == "ServiceError"
     assert "REGION" not in str(failed)
+
+
+@pytest.mark.parametrize(
+    ("secret", "said"),
+    [("env:NOT_SET", "no variable NOT_SET"), ("file:/nowhere/at-all", "cannot be read"), ("", "client_secret missing")],
+)
+def test_a_principal_that_is_not_complete_begins_no_run(run: Run, monkeypatch: pytest.MonkeyPatch, secret: str, said: str) -> None:
+    given = {"SUBSCRIPTION": ID, "RESOURCE_GROUP": "g", "LOCATION": "eastus", "TENANT_ID": ID, "CLIENT_ID": ID, "CLIENT_SECRET": secret}
+    for name, value in given.items():
+        monkeypatch.setenv(f"ACI_NOTEBOOK_{name}", value)
+    before = len(run("%aci history").check().value)
+    failed = run("%%aci\n1").error
+    assert isinstance(failed, SettingsError), repr(failed)
+    assert said in str(failed)
+    assert len(run("%aci history").check().value) == before
 
 
 def test_launch_without_a_place_for_widgets_says_its_text(run: Run) -> None:

@@ -22,7 +22,7 @@ TABLE = [
     (400, "ImageOsTypeNotMatchContainerGroup", er.ImagePullError),
     (403, "AuthorizationFailed", er.AuthError),
     (401, "InvalidAuthenticationToken", er.AuthError),
-    (404, "ResourceGroupNotFound", er.SettingsError),
+    (404, "ResourceGroupNotFound", er.ServiceError),
     (409, "InvalidResourceLocation", er.NameTaken),
     (409, "MissingSubscriptionRegistration", er.ServiceError),
     (400, "LocationNotAvailableForResourceType", er.ServiceError),

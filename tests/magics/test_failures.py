@@ -1,0 +1,140 @@
+"""Each failure that the surface names, raised by a cell through the real path: its class, its cause, and the option to change."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from shells import Run
+
+from aci_notebook import errors as er
+from aci_notebook.extension import load, unload
+
+LONG = "import time\nprint('begun', flush=True)\ntime.sleep(100)"
+
+
+@pytest.fixture
+def fault(server: Any) -> Iterator[Callable[..., None]]:
+    """The next create is answered so."""
+
+    def order(status: int, code: str, message: str = "the service's own words") -> None:
+        server.ask("/_aci/faults", {"on": "create", "times": 1, "do": {"status": status, "code": code, "message": message}})
+
+    yield order
+    server.ask("/_aci/faults", method="DELETE")
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "remedy"),
+    [
+        (400, "InaccessibleImage", er.ImagePullError, "--image"),
+        (400, "ImageOsTypeNotMatchContainerGroup", er.ImagePullError, "--platform linux/amd64"),
+        (409, "ContainerGroupQuotaReached", er.QuotaError, "--location"),
+        (409, "ServiceUnavailable", er.CapacityError, "--location"),
+        (403, "AuthorizationFailed", er.AuthError, "Contributor"),
+        (401, "ExpiredAuthenticationToken", er.AuthError, "%aci local stop"),
+        (404, "SubscriptionNotFound", er.ServiceError, "az account list"),
+        (404, "ResourceGroupNotFound", er.ServiceError, "az group create"),
+        (409, "MissingSubscriptionRegistration", er.ServiceError, "az provider register"),
+        (400, "SomethingNew", er.ServiceError, "%aci doctor"),
+    ],
+)
+def test_what_the_service_refuses(run: Run, fault: Callable[..., None], status: int, code: str, kind: type[Exception], remedy: str) -> None:
+    fault(status, code)
+    failed = run("%%aci -q\nprint('never')")
+    assert isinstance(failed.error, kind), repr(failed.error)
+    assert "the service's own words" in str(failed.error)
+    assert remedy in str(failed.error)
+    assert "never" not in failed.stdout
+    assert len(failed.error._render_traceback_()) < 8
+
+
+def test_an_image_that_is_not_there(run: Run) -> None:
+    failed = run("%%aci -q --image nosuch/image:1\n1").error
+    assert isinstance(failed, er.ImagePullError)
+    assert "nosuch/image:1" in str(failed)
+    assert "--image" in str(failed)
+
+
+def test_a_quota_that_is_used_up(run: Run, server: Any) -> None:
+    before = server.ask("/_aci/limits")["cores"]
+    server.ask("/_aci/limits", {"cores": 1})
+    try:
+        failed = run("%%aci -q --cpu 2\n1").error
+    finally:
+        server.ask("/_aci/limits", {"cores": before})
+    assert isinstance(failed, er.QuotaError)
+    assert "--cpu" in str(failed)
+
+
+@pytest.mark.parametrize(
+    ("event", "kind", "remedy"), [("evict", er.Evicted, "--retries"), ("oom", er.OutOfMemory, "--memory"), ("stop", er.GroupLost, "")]
+)
+def test_what_happens_to_a_container(run: Run, server: Any, shell: Any, event: str, kind: type[Exception], remedy: str) -> None:
+    """It happens once the program has begun."""
+    name = f"job-{event}"
+    handle = run(f"%%aci -d --spot --name {name}\n{LONG}").check().value
+
+    def happen() -> None:
+        _, log, events = handle.subscribe()
+        while b"begun" not in log:
+            _, told = events.get(timeout=30)
+            log += getattr(told, "data", b"")
+        if event == "stop":
+            handle_session().backend().stop(name)
+        else:
+            server.ask(f"/_aci/groups/{name}/happen", {"event": event})
+
+    thread = threading.Thread(target=happen)
+    thread.start()
+    failed = run(f"%aci attach {name}").error
+    thread.join(30)
+    assert isinstance(failed, kind), repr(failed)
+    assert remedy in str(failed)
+    assert name in str(failed)
+
+
+def handle_session() -> Any:
+    from aci_notebook import session
+
+    return session.connect("local")
+
+
+def test_a_container_that_does_not_start_in_time(run: Run) -> None:
+    failed = run("%%aci -q --start-timeout 5s -v git+https://127.0.0.1:1/nothing:/data\n1").error
+    assert isinstance(failed, er.StartTimeout)
+    assert "--start-timeout" in str(failed)
+
+
+def test_a_cancelled_run_is_a_keyboard_interrupt(run: Run) -> None:
+    handle = run(f"%%aci -d\n{LONG}").check().value
+    handle.cancel()
+    failed = run("%aci attach last").error
+    assert isinstance(failed, er.RunCancelled)
+    assert isinstance(failed, KeyboardInterrupt)
+    assert len(failed._render_traceback_()) == 1
+
+
+TRACED = "%%aci -q\ndef half(x):\n    return x / 0\n\nhalf(3)"
+
+
+def test_a_remote_traceback_has_the_notebooks_colours(run: Run, shell: InteractiveShell) -> None:
+    plain = run(TRACED).error._render_traceback_()
+    assert "\x1b" not in "".join(plain)
+    shell.colors = "neutral"
+    try:
+        failed = run(TRACED).error
+        coloured = failed._render_traceback_()
+        assert any("\x1b[" in line for line in coloured)
+        words = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in coloured]
+        assert words[:-1] == plain[:-1]
+        assert "    return x / 0" in words
+        unload(shell)
+        assert "\x1b" not in "".join(failed._render_traceback_())
+    finally:
+        shell.colors = "nocolor"
+        load(shell)
