@@ -13,12 +13,13 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from . import pictures
-from .display.html import NO_MATH, el, to_html, visible
+from .display.html import NO_MATH, el, minified, style_sheet, to_html, visible
 from .display.numbers import duration, money
 from .errors import OptionError
 from .pictures import PHASES
@@ -93,7 +94,10 @@ class RunsAccessor:
         data = _costs(self._frame, [by] if by else list(_BY))
         unknown = int(self._frame["cost_usd"].isna().sum())
         note = f"{unknown} of {len(self._frame)} runs have no known price and are not in it" if unknown else ""
-        return Drawing(_cost_text(data, note), data, figure=pictures.costs(data, note) if len(data) else None)
+        spent = bool((data["cost_usd"] > 0).any())
+        if len(data) and not spent:
+            note = "; ".join(part for part in ("nothing was spent: the local ACI costs nothing", note) if part)
+        return Drawing(_cost_text(data, note), data, figure=pictures.costs(data, note) if spent else None)
 
     def table(self, limit: int = 50) -> Drawing:
         """The newest runs as a table for reading: states, times, sizes, costs, logs."""
@@ -189,7 +193,7 @@ def _cost_text(data: pd.DataFrame, note: str) -> str:
     return "\n\n".join([*blocks, *([note] if note else [])]) or "no runs"
 
 
-_TABLE_HEAD = ("state", "name", "created (UTC)", "queued", "pulling", "running", "image", "size", "cost", "log")
+_TABLE_HEAD = ("state", "name", "created (UTC)", "waited", "ran", "image", "size", "cost", "log")
 _SYMBOLS = {"succeeded": "✓", "cancelled": "■"}
 
 
@@ -210,9 +214,8 @@ def _row(run: dict[str, Any]) -> list[str]:
     return [
         state,
         str(run["name"]),
-        f"{run['created_at']:%Y-%m-%d %H:%M:%S}",
-        said("queued_s", duration),
-        said("pull_s", duration),
+        f"{run['created_at']:%Y-%m-%d %H:%M}",
+        duration(sum(float(run[name]) for name in ("queued_s", "pull_s") if not pd.isna(run[name]))),
         said("run_s", duration),
         said("image", str),
         size,
@@ -250,14 +253,18 @@ def _table_html(rows: Sequence[Sequence[str]], paths: Sequence[Path | None], not
         f"<tr>{''.join(to_html(el('td', {}, text)) for text in row[:-1])}<td>{_log_html(path)}</td></tr>"
         for row, path in zip(rows, paths, strict=True)
     )
-    return f'<table class="aci-table {NO_MATH}">{head}<tbody>{body}</tbody></table>{to_html(el("small", {}, note))}'
+    style = to_html(style_sheet(minified(files("aci_notebook.display").joinpath("table.css").read_text("utf-8"))))
+    return f'{style}<table class="aci-table {NO_MATH}">{head}<tbody>{body}</tbody></table>{to_html(el("small", {}, note))}'
 
 
 def _log_html(path: Path | None) -> str:
     """The end of the log, to be unfolded, and a link to the whole where a page can follow one."""
     if path is None:
         return ""
-    folded = to_html(el("details", {}, el("summary", {}, path.name), el("pre", {"class": "aci-log-end"}, _end_of(path))))
+    end = _end_of(path)
+    if not end:
+        return "no output"
+    folded = to_html(el("details", {}, el("summary", {}, path.name), el("pre", {"class": "aci-log-end"}, end)))
     link = _link(path)
     return folded + (f'<a href="{link}">whole log</a>' if link else "")  # quote() leaves nothing that ends an attribute
 

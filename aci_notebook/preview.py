@@ -1,10 +1,12 @@
 """`--dry-run`: the resource as YAML, sizes, warnings; nothing is sent. Secrets are masked.
 
-The YAML is what `az container create --file` takes. Secret volumes show file names and sizes instead of their contents.
+The YAML is what `az container create --file` takes. Files of secret volumes are masked too: a mask in base64, their sizes beside it.
 """
 
 from __future__ import annotations
 
+import base64
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .display.numbers import duration
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from .spec import RunSpec
 
 MASK = "******"
+MASKED_FILE = base64.b64encode(MASK.encode()).decode()  # the service takes nothing else in a secret volume
 
 
 def resource(plan: GroupPlan) -> dict[str, Any]:
@@ -71,7 +74,7 @@ def _volumes(plan: GroupPlan) -> tuple[list[dict[str, Any]], list[dict[str, Any]
     if plan.files:
         mounts.append({"name": PAYLOAD_VOLUME, "mountPath": PAYLOAD_MOUNT, "readOnly": True})
         mounts.append({"name": plan.state_volume, "mountPath": STATE_MOUNT})
-        volumes.append({"name": PAYLOAD_VOLUME, "secret": {name: _size(len(content)) for name, content in plan.files.items()}})
+        volumes.append({"name": PAYLOAD_VOLUME, "secret": dict.fromkeys(plan.files, MASKED_FILE)})
         volumes.append({"name": plan.state_volume, "emptyDir": {}})
     for place, volume in enumerate(plan.volumes):
         name = f"volume-{place}"
@@ -89,22 +92,29 @@ def _source(volume: Volume) -> dict[str, Any]:
             revision = {"revision": volume.revision} if volume.revision else {}
             return {"gitRepo": {"repository": volume.repository, "directory": ".", **revision}}
         case "files":
-            return {"secret": {item.name: _size(item.size_bytes) for item in volume.files}}
+            return {"secret": dict.fromkeys((item.name for item in volume.files), MASKED_FILE)}
         case "empty":
             return {"emptyDir": {}}
 
 
-def _size(count: int) -> str:
-    return f"<{count} bytes>"
+def as_yaml(plan: GroupPlan) -> str:
+    """The same as `az container create --file` takes it, with the size of each secret file beside it."""
+    import yaml
+
+    shown = str(yaml.safe_dump(resource(plan), sort_keys=False, allow_unicode=True))
+    sizes = [len(content) for content in plan.files.values()]
+    sizes += [item.size_bytes for volume in plan.volumes for item in volume.files]
+    above, mark, volumes = shown.partition("\n  volumes:\n")
+    for count in sizes:
+        volumes = volumes.replace(f": {MASKED_FILE}\n", f": {MASKED_FILE}  # {count:,} bytes\n", 1)
+    return (above + mark + volumes).rstrip()
 
 
 def text(session: Session, spec: RunSpec) -> str:
     """The preview as people read it."""
-    import yaml
-
     record, plan = session.prepare(spec)
     lines = [f"# dry run: nothing was sent. target: {record.target}, resource group: {record.resource_group}"]
-    lines.append(yaml.safe_dump(resource(plan), sort_keys=False, allow_unicode=True).rstrip())
+    lines.append(as_yaml(plan))
     lines.append(f"# payload: {plan.payload_bytes:,} of {PAYLOAD_LIMIT_BYTES:,} bytes")
     lines.extend(f"#   {item.name}: {item.type_name}, {item.size_bytes:,} bytes" for item in spec.inputs)
     lines.extend(f"#   {item.name}: file, {item.size_bytes:,} bytes" for volume in spec.volumes for item in volume.files)
@@ -121,13 +131,21 @@ def text(session: Session, spec: RunSpec) -> str:
 
 def estimate_lines(session: Session, spec: RunSpec, location: str) -> list[str]:
     """What the run would cost, and until when at most."""
-    estimate = PriceBook(session.house.folder).estimate(spec, target="azure", location=location)
+    book = PriceBook(session.house.folder)
+    estimate = book.estimate(spec, target="azure", location=location)
     limit = f"ends after {duration(spec.timeout_s)} at the latest"
     if estimate.usd_per_hour is None or estimate.timeout_usd is None:
-        return [f"estimate: none, {estimate.reason} ({estimate.remedy}); {limit}"]
+        return [f"estimate: none, {estimate.reason} ({estimate.remedy}){_elsewhere(book, spec)}; {limit}"]
     where = "on Azure; the local ACI costs nothing" if session.place.target == "local" else f"in {estimate.location}"
     dated = f" (prices of {estimate.as_of})" if estimate.as_of else ""
     return [f"estimate: ${estimate.usd_per_hour:.4f} an hour {where}{dated}; {limit}, with ${estimate.timeout_usd:.2f}"]
+
+
+def _elsewhere(book: PriceBook, spec: RunSpec) -> str:
+    """What the same costs in a region whose price is known, by its name: no guess, but an idea."""
+    known = (book.estimate(replace(spec, location=""), target="azure", location=name) for name in book.locations())
+    other = next((found for found in known if found.usd_per_hour is not None), None)
+    return f"; in {other.location} the same costs ${other.usd_per_hour:.4f} an hour (prices of {other.as_of})" if other else ""
 
 
 def warnings(spec: RunSpec) -> list[str]:

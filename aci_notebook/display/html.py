@@ -70,6 +70,11 @@ def style_sheet(css: str) -> Node:
     return Node("style", (), (css,))
 
 
+def minified(css: str) -> str:
+    """A style sheet without comments and spare blanks."""
+    return re.sub(r"\s*([{}:;,>])\s*", r"\1", re.sub(r"/\*.*?\*/|\s+", " ", css, flags=re.DOTALL)).strip()
+
+
 def to_html(*children: Child) -> str:
     """The markup of nodes and texts."""
     return "".join(_write(children))

@@ -11,7 +11,6 @@ the terminal, the saved notebook and the screen reader tell the same story. The 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
@@ -21,7 +20,7 @@ from typing import Any
 from ..record import RunRecord
 from .header import Estimate as Estimate
 from .header import Header, Note, Spending, describe, without_bar
-from .html import NO_MATH, Child, Node, el, style_sheet, terminal_nodes, to_html, visible
+from .html import NO_MATH, Child, Node, el, minified, style_sheet, terminal_nodes, to_html, visible
 from .numbers import count
 
 NOTES_SHOWN = 6
@@ -181,7 +180,7 @@ def css(with_log: bool = True) -> str:
     """style.css without comments and spare blanks; the colours of program output only where there is some."""
     text = files(__package__).joinpath("style.css").read_text("utf-8")
     house, _, output = text.partition("/* program output */")
-    return re.sub(r"\s*([{}:;,>])\s*", r"\1", re.sub(r"/\*.*?\*/|\s+", " ", house + (output if with_log else ""), flags=re.DOTALL)).strip()
+    return minified(house + (output if with_log else ""))
 
 
 def mimebundle(

@@ -20,7 +20,7 @@ from ..launch import language, prepared
 from ..magics import check_python
 from ..names import check_names
 from ..parse import parse_inputs
-from ..preview import estimate_lines, resource, warnings
+from ..preview import as_yaml, estimate_lines, warnings
 from ..session import connect_for
 from ..spec import Input, RunSpec
 from .cell import cell_text
@@ -116,9 +116,7 @@ class Door:
             record, plan = session.prepare(spec)
         except AciError as error:
             return Preview(cell, error=str(error), option=getattr(error, "option", ""))
-        import yaml
-
-        text = yaml.safe_dump(resource(plan), sort_keys=False, allow_unicode=True).replace(record.run_id, ID_WORD)
+        text = as_yaml(plan).replace(record.run_id, ID_WORD)
         notes = (*self._program_notes(values, code, spec), *warnings(spec))
         return Preview(cell, text, "; ".join(estimate_lines(session, spec, plan.location)), notes)
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 
-from ..display.html import Child, el, terminal_nodes, to_html
+from ..display.html import Child, el, minified, terminal_nodes, to_html
 from ..display.render import css as run_css
 from ..errors import OptionError
 from ..fields import FIELDS
@@ -47,7 +46,7 @@ def text() -> str:
 def css() -> str:
     """The style of the form, with the one that headers and output share."""
     own = files(__package__).joinpath("form.css").read_text("utf-8")
-    return run_css(True) + re.sub(r"\s*([{}:;,>])\s*", r"\1", re.sub(r"/\*.*?\*/|\s+", " ", own, flags=re.DOTALL)).strip()
+    return run_css(True) + minified(own)
 
 
 def facts_html(estimate: str, warnings: Sequence[str], error: str) -> str:

@@ -205,8 +205,10 @@ class Book:
     def open(self, *, dark: bool = False) -> Book:
         if self.page.url == "about:blank":
             self.page.goto(self.lab.url(self.name))
+            self.ready()
         else:
             self.page.evaluate(CLOSE)
+        if not self.page.locator(f"body[data-jp-theme-name='{THEMES[dark]}'] .jp-Notebook").count():
             self.page.evaluate(NEXT, [self.name, THEMES[dark]])
         self.page.locator(f"body[data-jp-theme-name='{THEMES[dark]}']").wait_for(state="attached", timeout=40_000)
         return self.ready()

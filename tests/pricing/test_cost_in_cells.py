@@ -65,9 +65,9 @@ def test_a_region_without_a_price_gets_one_from_azure(magics: AciMagics, prices:
     with pytest.raises(OptionError, match=r"no price is known for westeurope.*\n.*%aci cost --refresh -l westeurope"):
         magics.aci("--max-cost 1 --dry-run", "1")
     magics.aci("--dry-run", "1")
-    assert (
-        "estimate: none, no price is known for westeurope (%aci cost --refresh -l westeurope asks Azure for it)" in capsys.readouterr().out
-    )
+    said = capsys.readouterr().out
+    assert "estimate: none, no price is known for westeurope (%aci cost --refresh -l westeurope asks Azure for it)" in said
+    assert f"in eastus the same costs ${0.0405 + 1.5 * 0.00445:.4f} an hour (prices of 2026-08-27)" in said
     table = magics.aci("cost --refresh")
     assert "westeurope: $0.05 per core and hour" in capsys.readouterr().out
     assert {"day", "runs", "cost_usd"} <= set(table.columns)
