@@ -9,6 +9,7 @@ import pytest
 
 from aci_notebook import errors as er
 from aci_notebook.aci import AciBackend, Endpoint
+from aci_notebook.aci.translation import NoResourceGroup
 from aci_notebook.localserver import LocalServer
 from aci_notebook.payload import GroupPlan
 from aci_notebook.session import Session
@@ -45,7 +46,7 @@ def test_create(session: Session, server: LocalServer, status: int, code: str, c
     fault(server, "create", status=status, code=code)
     with pytest.raises(er.AciError) as caught:
         session.backend().create(PLAN)
-    assert type(caught.value) is cls or (cls is er.SettingsError and isinstance(caught.value, cls))
+    assert type(caught.value) is cls or isinstance(caught.value, NoResourceGroup)
     assert caught.value.status == status or code == "InvalidAuthenticationToken"
     assert caught.value.hint
 
