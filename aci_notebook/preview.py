@@ -136,9 +136,11 @@ def estimate_lines(session: Session, spec: RunSpec, location: str) -> list[str]:
     limit = f"ends after {duration(spec.timeout_s)} at the latest"
     if estimate.usd_per_hour is None or estimate.timeout_usd is None:
         return [f"estimate: none, {estimate.reason} ({estimate.remedy}){_elsewhere(book, spec)}; {limit}"]
-    where = "on Azure; the local ACI costs nothing" if session.place.target == "local" else f"in {estimate.location}"
+    local = session.place.target == "local"
+    where = "on Azure" if local else f"in {estimate.location}"
     dated = f" (prices of {estimate.as_of})" if estimate.as_of else ""
-    return [f"estimate: ${estimate.usd_per_hour:.4f} an hour {where}{dated}; {limit}, with ${estimate.timeout_usd:.2f}"]
+    here = "; the local ACI costs nothing" if local else ""
+    return [f"estimate: ${estimate.usd_per_hour:.4f} an hour {where}{dated}{here}; {limit}, with ${estimate.timeout_usd:.2f}"]
 
 
 def _elsewhere(book: PriceBook, spec: RunSpec) -> str:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 LOOK_EVERY_S = 0.5
 RUNS_SHOWN = 50
-WIDTHS = (22, 22, 24, 9, 14)
+WIDTHS = (22, 20, 9, 24, 14)
 
 
 class Panel:
@@ -213,7 +213,7 @@ def _line(record: RunRecord, now: datetime, mine: Run | None) -> str:
     group = {"deleting": "group being deleted", "kept": "group kept", "unverified": "group unverified"}.get(record.group, "")
     place = "LOCAL" if record.target == "local" else record.location
     who = "this kernel" if mine is not None else record.notebook or "another kernel"
-    columns = [f"{symbol} {word}", record.name, record.spec.image, took, who]
+    columns = [f"{symbol} {word}", record.name, took, record.spec.image, who]
     fixed = "".join(_cut(" ".join(visible(text).split()), width).ljust(width + 1) for text, width in zip(columns, WIDTHS, strict=True))
     return " ".join(part for part in (fixed + place, group) if part).replace(" ", "\u00a0")
 

@@ -186,11 +186,11 @@ def stop(lab: Lab) -> None:
             pass
 
 
-def settings(root: Path, *, dark: bool = False) -> None:
-    """What a person has chosen: the theme, and no news. For pages opened from now on."""
+def settings(root: Path) -> None:
+    """What a person has chosen: the light theme, and no news."""
     folder = root / "settings" / "@jupyterlab" / "apputils-extension"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "themes.jupyterlab-settings").write_text(json.dumps({"theme": THEMES[dark]}), "utf-8")
+    (folder / "themes.jupyterlab-settings").write_text(json.dumps({"theme": THEMES[False]}), "utf-8")
     (folder / "notification.jupyterlab-settings").write_text(json.dumps({"fetchNews": "false", "checkForUpdates": False}), "utf-8")
 
 

@@ -5,6 +5,7 @@ python tests/browser/picture.py notebooks/images [OUT-FOR-LOOKING]
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -16,7 +17,7 @@ CELL = """%%aci --cpu 2 --memory 4 -i factor -o score
 import time
 
 for step in range(5):
-    print(f"\\033[32mstep {step}\\033[0m  loss {1 / (step + 1):.3f}", flush=True)
+    print(f"\\033[32mstep {step}\\033[0m  loss {1 / (step + 1):.3f}")
     time.sleep(0.6)
 
 score = factor * 2
@@ -58,16 +59,17 @@ def form(book: rooms.Book, out: Path) -> None:
 
 def draw(pictures: Path, looking: Path) -> None:
     pictures.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as play:
-        root = Path(folder)
+    with sync_playwright() as play:
+        root = Path(tempfile.gettempdir(), "aci")  # its name is in the pictures
+        root.mkdir()
         lab = rooms.start(root, "eastus")  # its price is in the table of this release
         try:
             browser = play.chromium.launch(executable_path=str(rooms.CHROMIUM), args=rooms.BROWSER)
             for dark in (True, False):
-                rooms.settings(root, dark=dark)
+                rooms.settings(root)
                 page = browser.new_page(viewport={"width": 1240, "height": 1200})
                 setup = "%load_ext aci_notebook\nimport os, aci_notebook as aci\nfactor = 21\nos.environ['API_TOKEN'] = 'x' * 20"
-                book = rooms.Book(lab, page, lab.write(rooms.notebook(setup, CELL, "form = aci.launcher()\nform"))).open()
+                book = rooms.Book(lab, page, lab.write(rooms.notebook(setup, CELL, "form = aci.launcher()\nform"))).open(dark=dark)
                 page.keyboard.press("Control+b")
                 where = looking if dark else pictures
                 header(book, where / "header.png")
@@ -77,6 +79,7 @@ def draw(pictures: Path, looking: Path) -> None:
             browser.close()
         finally:
             rooms.stop(lab)
+            shutil.rmtree(root)
 
 
 if __name__ == "__main__":

@@ -230,3 +230,17 @@ def test_a_run_of_the_form_is_attached_after_a_reload(lab: Lab, book: Open) -> N
     attached.get_by_role("button", name="Stop").click()
     attached.get_by_text("group deleted").wait_for()
     assert lab.groups_left() == 0
+
+
+def test_a_narrow_form_is_one_column_and_not_cut(book: Open) -> None:
+    opened = opened_form(book, width=900)
+    page = opened.page
+    box = "document.querySelector('{}').getBoundingClientRect()"
+    beside = f"{box.format('.aci-right')}.top < {box.format('.aci-fields')}.bottom"
+    page.set_viewport_size({"width": 1500, "height": 1000})
+    page.wait_for_function(beside)
+    page.set_viewport_size({"width": 760, "height": 1000})
+    page.wait_for_function(f"!({beside})")
+    parts = "document.querySelectorAll('.aci-launcher, .aci-launcher .aci-form, .aci-field')"
+    wide = f"[...{parts}].filter(e => e.scrollWidth > e.clientWidth + 1).length"
+    assert page.evaluate(wide) == 0
