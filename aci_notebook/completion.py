@@ -159,7 +159,10 @@ class AciMatcher:
         from .pricing import PriceBook
         from .settings import home
 
-        here = self._magics.settings().get("location")
+        try:
+            here = self._magics.settings().get("location")
+        except AciError:  # settings that cannot be read: doctor's business, not completion's
+            here = None
         return list(dict.fromkeys([*([here] if here else []), *PriceBook(home()).locations()]))
 
     def _variables(self) -> list[str]:

@@ -85,6 +85,14 @@ def test_launch_is_a_form_and_its_cell_can_be_had(kernel: Any) -> None:
     kernel.execute_interactive("form.close()", timeout=60)
 
 
+def test_a_run_is_awaited_in_a_cell(kernel: Any) -> None:
+    shown: list[Any] = []
+    cell = "import aci_notebook as aci\nruns = [aci.submit(f'print({n})') for n in (1, 2)]\nprint([(await run).log() for run in runs])"
+    reply = kernel.execute_interactive(cell, timeout=60, output_hook=shown.append)
+    assert reply["content"]["status"] == "ok", reply["content"]
+    assert "".join(item["content"]["text"] for item in shown if item["msg_type"] == "stream") == "['1\\n', '2\\n']\n"
+
+
 def test_other_lines_are_left_alone(kernel: Any) -> None:
     assert "frame" in complete(kernel, "print(fra")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from IPython.core.completer import provisionalcompleter
 from shells import Run
 
 from aci_notebook.errors import OptionError, SettingsError
@@ -152,6 +153,17 @@ def test_a_principal_that_is_not_complete_begins_no_run(run: Run, monkeypatch: p
     assert isinstance(failed, SettingsError), repr(failed)
     assert said in str(failed)
     assert len(run("%aci history").check().value) == before
+
+
+def test_settings_that_cannot_be_read_do_not_break_completion(run: Run, shell: Any, config: Path) -> None:
+    config.write_text("cpu = = 2")
+    found = {}
+    with provisionalcompleter():
+        for line in ("%%aci --location eas", "%%aci --on a", "%%aci --me", "%aci profile use x"):
+            found[line] = [item.text for item in shell.Completer.completions(line, len(line))]
+    assert "eastus" in found["%%aci --location eas"]
+    assert found["%%aci --on a"] == ["azure"]
+    assert found["%%aci --me"] == ["--memory"]
 
 
 def test_launch_without_a_place_for_widgets_says_its_text(run: Run) -> None:

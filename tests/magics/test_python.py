@@ -106,7 +106,8 @@ DRY = [
 
 
 @pytest.mark.parametrize("options", DRY)
-def test_a_dry_run_is_valid_by_microsofts_schema(run: Run, options: str) -> None:
+def test_a_dry_run_is_valid_by_microsofts_schema(run: Run, server: Any, options: str) -> None:
+    before = server.ask("/_aci/stats")["requests"]
     shown = run(f"%%aci --dry-run {options}\nprint(1)").check().stdout
     body = yaml.safe_load(shown)
     schema = json.loads(SCHEMA.read_text())
@@ -119,4 +120,5 @@ def test_a_dry_run_is_valid_by_microsofts_schema(run: Run, options: str) -> None
     jsonschema.Draft4Validator(group, registry=registry).validate(body)
     assert "# payload: " in shown
     assert "# estimate: " in shown
-    assert "sends nothing" not in shown
+    asked = server.ask("/_aci/stats")["requests"]
+    assert {kind: asked[kind] for kind in asked if kind != "control"} == {kind: before[kind] for kind in before if kind != "control"}
