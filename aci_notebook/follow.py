@@ -15,7 +15,7 @@ from .pace import FLOWING_S, Budget, Pace
 from .snapshot import GroupSnapshot
 from .stage import Attachment, Course, Refused, Stage, outcome_of_error
 from .telling import Teller
-from .transitions import observe, pull_trouble, verdict_of_state
+from .transitions import HINTS, observe, pull_trouble, verdict_of_state
 
 MISSING_LOOKS, MISSING_EVERY_S = 3, 0.5
 MISSING_AFTER_CREATE_S = 30.0
@@ -23,10 +23,11 @@ EMPTY_LOOKS, EMPTY_EVERY_S = 12, 0.5
 STATE_EVERY_FRAMED, STATE_EVERY_RAW = 6, 5
 GRACE_S = 60.0
 HEAR_SLICE_S = 0.2
+TWICE = "the platform began the container anew while the program ran; what had begun a second time was ended"
 
 
 class Follower:
-    """Follows one run. `follow` returns how it ended; raises WishMet for a wish, Refused for a deadline."""
+    """Follows one run. `follow` returns how it ended; raises WishMet for a wish, Refused for a deadline or a second run."""
 
     def __init__(self, stage: Stage, budget: Budget, course: Course) -> None:
         self.stage = stage
@@ -156,8 +157,13 @@ class Follower:
             self.pace.took(fresh=any(_speaks(item) for item in items), size=len(content))
 
     def _take(self, items: list[Item]) -> list[Item]:
+        """Tells what is new. A container that began anew, its mark lost, runs the program a second time: without --retries it is ended."""
         if items:
             self._news_at = self.stage.clock.monotonic()
+        anew = next((place for place, item in enumerate(items) if isinstance(item, House) and item.word == "anew"), None)
+        if anew is not None and not self.spec.retries:
+            self.teller.tell(items[: anew + 1])
+            raise Refused(ev.Outcome("restarted", reason=TWICE, hint=HINTS["restarted"], complete=False))
         self.teller.tell(items)
         return items
 

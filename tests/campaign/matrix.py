@@ -143,7 +143,7 @@ class Campaign:
         assert process.stdout is not None
         name = json.loads(process.stdout.readline())["name"]
         if scenario.happening:
-            self._wait_for_text(tally, scenario.after_lines)
+            self._wait_for_text(tally)
             _happen(ground, name, scenario.happening)
         said = json.loads(process.stdout.readline())
         process.communicate()
@@ -166,7 +166,7 @@ class Campaign:
     def _act(self, ground: Ground, scenario: Scenario, run: Run) -> None:
         deadline = time.monotonic() + LIMIT_S
         if scenario.happening:
-            while run.record.lines < scenario.after_lines and not run.done():
+            while run.record.lines < 20 and not run.done():
                 time.sleep(0.02)
             if not run.done():
                 _happen(ground, run.name, scenario.happening)
@@ -175,9 +175,9 @@ class Campaign:
                 run.cancel("the campaign's time for one run is over")
 
     @staticmethod
-    def _wait_for_text(tally: Path, lines: int) -> None:
-        deadline = time.monotonic() + 40
-        while time.monotonic() < deadline and not (tally.exists() and tally.stat().st_size > lines):
+    def _wait_for_text(tally: Path) -> None:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and not (tally.exists() and tally.stat().st_size > 20):
             time.sleep(0.05)
 
     # -- judging ------------------------------------------------------------------------------------------------------

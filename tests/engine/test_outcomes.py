@@ -51,22 +51,40 @@ def test_a_runner_that_came_too_late_never_ran() -> None:
     assert "was not run" in played.outcome.reason
 
 
-def test_a_container_that_began_anew_too_late_did_not_run_a_second_time() -> None:
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_container_that_began_anew_too_late_did_not_run_a_second_time(retries: int) -> None:
     world = World(frames([(0.1, "x")]))
     anew = [(6.0, "     1# start run=r at=2"), (6.0, "     2# end outcome=late exit=75")]
     world.at(8.0, lambda: setattr(world, "program", anew))
-    played = play(world)
-    assert (played.outcome.kind, played.outcome.exit_code) == ("restarted", 75)
-    assert "not run a second time" in played.outcome.reason
+    played = play(world, retries=retries)
+    assert played.outcome.kind == "restarted"
+    assert "second time" in played.outcome.reason
     assert played.record.warnings == ("the container lost its state and began anew",)
+    assert not world.exists
 
 
-def test_a_container_that_began_anew_in_time_runs_again_and_says_so() -> None:
-    world = World(frames([(0.1, "x")]))
-    again = frames([(6.1, "x")], end_at=7.0)
+def _runs_again(world: World) -> None:
+    again = frames([(6.1, "x")], end_at=60.0)
     world.at(8.0, lambda: setattr(world, "program", [(max(at, 6.0), text.replace("at=1", "at=2")) for at, text in again]))
+
+
+def test_a_container_that_began_anew_is_ended_and_nothing_of_it_is_shown() -> None:
+    world = World(frames([(0.1, "x")]))
+    _runs_again(world)
     played = play(world)
+    assert played.outcome.kind == "restarted"
+    assert "second time was ended" in played.outcome.reason
+    assert played.text == "x\n"
+    assert world.t < 25
+    assert not world.exists
+
+
+def test_with_retries_a_container_that_began_anew_runs_again_and_says_so() -> None:
+    world = World(frames([(0.1, "x")]))
+    _runs_again(world)
+    played = play(world, retries=1)
     assert played.outcome.succeeded
+    assert played.text == "x\nx\n"
     assert played.record.attempts == 2
     (said,) = played.record.warnings
     assert "the program runs again from its beginning" in said
