@@ -220,6 +220,9 @@ def resolve_secret(secret: Secret, option: str = "--secret") -> Secret:
     """The secret with the value that its reference points to. Raises OptionError that names the place, never the value."""
     if secret.value:
         return secret
+    if secret.source.startswith("spec:"):
+        anew = f"{option} {secret.name}=env:NAME" if option == "--secret" else option
+        raise OptionError(option, secret.name, f"stood in {secret.source[5:]}, and its value is not kept", f"give it anew: {anew}")
     try:
         value = read_reference(secret.source, os.environ, option)
     except SettingsError as error:
@@ -238,7 +241,16 @@ def _resolve_registry(registry: Registry) -> Registry:
 def _resolve_volume(volume: Volume) -> Volume:
     if volume.kind == "azurefile":
         return replace(volume, key=resolve_secret(volume.key, "--volume"))
-    return _shipped(volume) if volume.kind == "files" and not volume.files else volume
+    if volume.kind != "files":
+        return volume
+    kept = bool(volume.files) and all(item.data or not item.size_bytes for item in volume.files)
+    return volume if kept else _shipped(_as_given(volume))
+
+
+def _as_given(volume: Volume) -> Volume:
+    """A volume out of the history, which keeps no contents, as it was on the line."""
+    one = volume.files and Path(volume.source).expanduser().is_file()
+    return replace(volume, path=f"{volume.path}/{volume.files[0].name}" if one else volume.path, files=())
 
 
 def _shipped(volume: Volume) -> Volume:

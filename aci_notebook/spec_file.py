@@ -99,7 +99,7 @@ class _Reader:
             elif str(item["secureValue"]) == MASK:
                 secrets.append(Secret(name, f"env:{name}"))
             else:
-                secrets.append(Secret(name, f"file:{self.path}", str(item["secureValue"])))
+                secrets.append(Secret(name, f"spec:{self.path}", str(item["secureValue"])))
         return {key: value for key, value in (("env", env), ("secrets", tuple(secrets))) if value}
 
     def _places(self, body: Mapping[str, Any], properties: Mapping[str, Any], container: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,7 +116,7 @@ class _Reader:
         for item in properties.get("imageRegistryCredentials") or []:
             server = str(item.get("server", ""))
             puller = item.get("identity") or puller
-            password = Secret(server, f"file:{self.path}", str(item["password"])) if item.get("password") else Secret("", "")
+            password = Secret(server, f"spec:{self.path}", str(item["password"])) if item.get("password") else Secret("", "")
             registries.append(Registry(server, str(item.get("username") or ""), password))
         if registries:
             found["registries"] = tuple(registries)
@@ -146,7 +146,7 @@ class _Reader:
         if "azureFile" in volume:
             file = volume["azureFile"]
             account, share = str(file.get("storageAccountName", "")), str(file.get("shareName", ""))
-            key = Secret(account, f"file:{self.path}", str(file.get("storageAccountKey") or ""))
+            key = Secret(account, f"spec:{self.path}", str(file.get("storageAccountKey") or ""))
             if not key.value or key.value == MASK:
                 raise self.refuse(f"has no key for azurefile://{account}/{share}", "give the volume with --volume …?key=env:NAME")
             return Volume("azurefile", path, f"azurefile://{account}/{share}", read_only, account=account, share=share, key=key)

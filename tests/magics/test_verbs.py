@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -192,3 +193,32 @@ def test_local_status_fault_and_clear(run: Run, server: Any) -> None:
 def test_many_words_and_missing_words(run: Run) -> None:
     assert "a word too many" in str(run("%aci stop a b").error)
     assert "needs more words" in str(run("%aci rm").error)
+
+
+def test_rerun_ships_files_and_secrets_anew(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "a.txt").write_text("as it was")
+    (tmp_path / "one.txt").write_text("one")
+    monkeypatch.setenv("TOKEN", "first-value")
+    code = "import os, pathlib\nfor path in (os.environ['D'] + '/a.txt', os.environ['F']):\n    print(pathlib.Path(path).read_text())\n"
+    code += "print(len(os.environ['TOKEN']))"
+    line = "%%aci -q -v ./conf:/conf -v ./one.txt:/etc/mine/two.txt -e D=/conf -e F=/etc/mine/two.txt --secret TOKEN --as first"
+    assert run(f"{line}\n{code}").check().stdout == "as it was\none\n11\n"
+    (tmp_path / "conf" / "a.txt").write_text("as it is")
+    monkeypatch.setenv("TOKEN", "second")
+    assert run("%aci rerun last -q -e D=/conf -e F=/etc/mine/two.txt").check().stdout == "as it is\none\n6\n"
+    (tmp_path / "one.txt").unlink()
+    assert "neither a file nor a folder" in str(run("%aci rerun last -q -e D=/conf -e F=/etc/mine/two.txt").error)
+
+
+def test_rerun_of_a_spec_file_asks_for_its_secrets(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "group.yaml").write_text(
+        "properties: {containers: [{name: c, properties: {image: alpine, command: [printenv, S],\n"
+        "  environmentVariables: [{name: S, secureValue: hidden-value}]}}]}\n"
+    )
+    assert run("%aci run -q --spec group.yaml").check().stdout == "******\n"
+    failed = str(run("%aci rerun last -q").error)
+    assert "--secret 'S': stood in group.yaml" in failed
+    assert "--secret S=env:NAME" in failed
+    monkeypatch.setenv("OTHER", "another-value")
+    assert run("%aci rerun last -q --secret S=env:OTHER").check().stdout == "******\n"
