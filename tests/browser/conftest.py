@@ -50,6 +50,7 @@ def book(lab: rooms.Lab, page: Any) -> Iterator[Callable[..., rooms.Book]]:
         page.set_viewport_size({"width": width, "height": 1000})
         return rooms.Book(lab, page, name or lab.write(rooms.notebook(*cells))).open(dark=dark)
 
+    lab.begin_test()
     page.on("dialog", answer)
     yield open_book
     page.remove_listener("dialog", answer)

@@ -81,6 +81,7 @@ class Lab:
     token: str
     process: subprocess.Popen[bytes]
     made: int = field(default=0)
+    left_before: int = field(default=0)
 
     def write(self, book: dict[str, Any], name: str = "") -> str:
         """Puts a notebook into the folder; its name."""
@@ -109,7 +110,14 @@ class Lab:
         return int(self.aci("/_aci/stats")["requests"].get(kind, 0)) if begun else 0
 
     def groups_left(self) -> int:
-        """Groups that were created and not deleted."""
+        """Groups that were created and not deleted since this test began."""
+        return self._left() - self.left_before
+
+    def begin_test(self) -> None:
+        """What an earlier test left is not this one's."""
+        self.left_before = self._left()
+
+    def _left(self) -> int:
         if not (self.home / "local" / "server.json").exists():
             return 0
         stats = self.aci("/_aci/stats")
@@ -237,6 +245,4 @@ class Book:
 
     def save(self) -> None:
         """Saves, and waits until it is written."""
-        self.page.keyboard.press("Escape")
-        self.page.keyboard.press("Control+s")
-        self.page.locator(".jp-mod-current.jp-mod-dirty").first.wait_for(state="detached")
+        self.page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
