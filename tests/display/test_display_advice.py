@@ -37,7 +37,13 @@ def test_on_memory(memory: float, peak_gb: float, words: str) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "cpu_s", "words"),
-    [(98, 80.0, "used 1.0 of 4 CPU: --cpu 2 would do"), (98, 300.0, ""), (47, 0.1, ""), (98, 8.0, "used 0.1 of 4 CPU: --cpu 1 would do")],
+    [
+        (98, 80.0, "used 1.0 of 4 CPU: --cpu 2 would do"),
+        (98, 150.0, ""),
+        (98, 300.0, ""),
+        (47, 0.1, ""),
+        (98, 8.0, "used 0.1 of 4 CPU: --cpu 1 would do"),
+    ],
 )
 def test_on_cores_after_half_a_minute_of_work(seconds: float, cpu_s: float, words: str) -> None:
     assert advice(over(seconds, cpu=4.0, cpu_s=cpu_s)) == words
