@@ -71,8 +71,9 @@ class RawFollower:
         known = [pair[1] for pair in self._known if pair[0] == last]
         if before:
             return [(last, text) for text in same[len(known) :]] + after
-        for size in range(min(len(known), len(same)), 0, -1):
-            if _same_texts(known[-size:], same[:size]):
+        for place in range(len(known)):  # where in what is known this read begins; an older read may end there too
+            size = min(len(same), len(known) - place)
+            if _same_texts(known[place : place + size], same[:size]):
                 return [(last, text) for text in same[size:]] + after
         return None
 

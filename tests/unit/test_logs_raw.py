@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from log_window import Container
 
@@ -27,6 +27,7 @@ STEPS = st.lists(
 
 
 @given(STEPS)
+@example([("open", 1), ("same", 1), ("read", 0), ("stale", 1)])
 @settings(max_examples=60, deadline=None)
 def test_every_line_once_also_when_texts_and_stamps_repeat(steps: list[tuple[str, int]]) -> None:
     container, cursor, got, ticks = Container(), LogCursor(framed=False), [], 1
