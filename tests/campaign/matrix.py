@@ -29,7 +29,7 @@ from ground import FAULTS, ByThread, Fault, Ground, caught_by_thread  # noqa: E4
 from scenarios import SCENARIOS, Compared, Scenario, compare, program, seen  # noqa: E402
 
 from aci_notebook.display.live import CellView  # noqa: E402
-from aci_notebook.errors import Transient  # noqa: E402
+from aci_notebook.errors import AuthError, Transient  # noqa: E402
 from aci_notebook.record import RunRecord  # noqa: E402
 from aci_notebook.runs import Run  # noqa: E402
 from aci_notebook.watch import watch  # noqa: E402
@@ -225,7 +225,7 @@ def _happen(ground: Ground, name: str, happening: str) -> None:
                 event, _, lost = happening.partition(",")
                 ground.ask(f"/_aci/groups/{name}/happen", {"event": event, "lose_emptydir": bool(lost)})
             return
-        except (Transient, OSError):
+        except (Transient, AuthError, OSError):
             time.sleep(0.2)
 
 
