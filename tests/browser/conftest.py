@@ -56,5 +56,5 @@ def book(lab: rooms.Lab, page: Any) -> Iterator[Callable[..., rooms.Book]]:
     page.remove_listener("dialog", answer)
     assert asked == []
     assert page.evaluate("window.ran") is None
-    page.evaluate(rooms.CLOSE)
+    page.wait_for_function(rooms.CLOSED)
     lab.shut_kernels()

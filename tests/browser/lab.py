@@ -39,11 +39,12 @@ UNREADABLE = """(selector) => [...document.querySelectorAll(selector)].filter(e 
 
 
 # Lab itself goes on to another notebook: what was open is closed unsaved, the theme is changed, the file is opened with its kernel.
-CLOSE = """() => {
+CLOSED = """() => {
   for (const widget of [...window.jupyterapp.shell.widgets('main')]) {
     if (widget.context?.model) widget.context.model.dirty = false;
     widget.close();
   }
+  return !document.querySelector('.jp-NotebookPanel');
 }"""
 NEXT = """async ([path, theme]) => {
   const commands = window.jupyterapp.commands;
@@ -58,6 +59,7 @@ ANSWERS = """async () => {
   await Promise.all([shown.revealed, shown.context.ready, shown.sessionContext.ready]);
   await shown.sessionContext.session.kernel.requestExecute({code: '', silent: true, store_history: false}).done;
 }"""
+CELLS = ".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook .jp-Cell"
 THEMES = {False: "JupyterLab Light", True: "JupyterLab Dark"}
 
 
@@ -215,7 +217,7 @@ class Book:
             self.page.goto(self.lab.url(self.name))
             self.ready()
         else:
-            self.page.evaluate(CLOSE)
+            self.page.wait_for_function(CLOSED)
         if not self.page.locator(f"body[data-jp-theme-name='{THEMES[dark]}'] .jp-Notebook").count():
             self.page.evaluate(NEXT, [self.name, THEMES[dark]])
         self.page.locator(f"body[data-jp-theme-name='{THEMES[dark]}']").wait_for(state="attached", timeout=40_000)
@@ -223,13 +225,13 @@ class Book:
 
     def ready(self) -> Book:
         """Waits until the notebook is there and its kernel has answered."""
-        self.page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=40_000)
+        self.page.locator(CELLS).first.wait_for(timeout=40_000)
         self.page.wait_for_function(SHOWN, arg=self.name, timeout=40_000)
         self.page.evaluate(ANSWERS)
         return self
 
     def cell(self, place: int) -> Any:
-        return self.page.locator(".jp-Notebook .jp-Cell").nth(place)
+        return self.page.locator(CELLS).nth(place)
 
     def output(self, place: int) -> Any:
         return self.cell(place).locator(".jp-OutputArea-output").first
