@@ -283,8 +283,6 @@ def test_a_local_aci_that_is_dead_for_good(ground: Ground, tmp_path: Path, monke
     wait_until_gone(ground)
 
 
-@pytest.mark.campaign
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize("seed", range(8))
 def test_killed_at_a_random_moment(ground: Ground, tmp_path: Path, seed: int) -> None:
     chosen = random.Random(seed)
