@@ -15,6 +15,7 @@ from urllib.error import HTTPError
 
 from aci_notebook.history import HistoryStore
 from aci_notebook.localserver import LocalServer
+from aci_notebook.pace import Budget
 from aci_notebook.presence import Presence
 from aci_notebook.runs import Runs
 from aci_notebook.session import House, Session
@@ -75,7 +76,8 @@ class Ground:
         self.folder.mkdir(parents=True, exist_ok=True)
         settings = Settings()
         store = HistoryStore(self.folder)
-        self.session = Session(settings.place("local"), settings, House(self.folder, store, Presence(self.folder), Runs(store)))
+        runs = Runs(store, budget=Budget(1_000_000))  # hundreds of runs that stand for as many kernels, not for one
+        self.session = Session(settings.place("local"), settings, House(self.folder, store, Presence(self.folder), runs))
         self.session.house.presence.hold()
         self.server = self.session.local_server()
         limits = {"cores": 10_000, "groups": 10_000, "writes_per_5min": 100_000, "writes_per_hour": 100_000, "reads_per_hour": 1_000_000}
