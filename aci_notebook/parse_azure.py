@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from .errors import OptionError
 from .parse import items
 from .parse_pairs import read_secret_reference
-from .spec import Registry, Volume
+from .references import Registry, Volume
 
 _ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
 _SHARE = re.compile(r"[a-z0-9](-?[a-z0-9]){2,62}")

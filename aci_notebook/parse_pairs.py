@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .errors import OptionError
-from .spec import Secret
+from .references import Secret
 
 
 def _pairs(value: Any, option: str) -> Iterable[tuple[str, Any]]:

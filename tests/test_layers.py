@@ -14,17 +14,31 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "aci_notebook"
-GROUND = {"errors", "spec", "parse", "parse_pairs", "parse_azure", "table", "fields", "payload", "snapshot", "events", "transitions"}
+GROUND = {
+    "errors",
+    "references",
+    "spec",
+    "parse",
+    "parse_pairs",
+    "parse_azure",
+    "table",
+    "fields",
+    "payload",
+    "snapshot",
+    "events",
+    "transitions",
+}
 GROUND |= {"frames", "rawlog", "logs", "parcels", "pace", "record"}
 ENGINE = GROUND | {"stage", "telling", "ending", "follow", "removal", "lifecycle"}
 MAY: dict[str, set[str]] = {
     # ground floor
     "errors": set(),
     "snapshot": set(),
-    "spec": {"errors"},
-    "parse": {"errors", "spec"},
-    "parse_pairs": {"errors", "spec"},
-    "parse_azure": {"errors", "parse", "parse_pairs", "spec"},
+    "references": set(),
+    "spec": {"references"},
+    "parse": {"errors"},
+    "parse_pairs": {"errors", "references"},
+    "parse_azure": {"errors", "parse", "parse_pairs", "references"},
     "table": {"parse", "parse_azure", "parse_pairs"},
     "fields": {"errors", "spec", "parse", "table"},
     "payload": {"errors", "spec"},
