@@ -47,8 +47,9 @@ def seen(data: bytes) -> str:
 
 GOOD = frozenset({"succeeded"})
 ENDLESS = """
-import time
-tally = open(TALLY, "ab", buffering=0)
+import os, time
+first = not os.path.exists(TALLY)  # what a second life prints must not arrive, and is not expected
+tally = open(TALLY if first else os.devnull, "ab", buffering=0)
 for n in range(100_000):
     print("line", n, flush=True)
     tally.write(b".")
