@@ -203,7 +203,8 @@ class Launcher:
             return
         session, spec = self.door.prepare(self.values(), self.code.value)
         self._lock_run(not detached)
-        self.say("starting …")
+        place = session.first_word(spec)
+        self.say(f"{place}\nstarting …")
 
         def begin() -> None:
             try:
@@ -211,7 +212,7 @@ class Launcher:
             except BaseException:
                 self._lock_run(False)
                 raise
-            self.say(f"{run.name} runs in the background; the list below follows it" if detached else "")
+            self.say(f"{place}\n{run.name} runs in the background; the list below follows it" if detached else place)
             self.panel.choose(run.run_id)
             if detached:
                 run.add_done_callback(self.bring_home)

@@ -22,6 +22,7 @@ from aci_notebook.launcher import busy as room
 from aci_notebook.launcher import guide, launcher
 from aci_notebook.launcher.form import Launcher, open_form
 from aci_notebook.magics import AciMagics
+from aci_notebook.session import Session
 
 HOSTILE = '<script>alert(1)</script></style><img src=x onerror="alert(1)">\x1b[2J'
 
@@ -206,6 +207,16 @@ def test_a_run_is_begun_at_once_followed_and_its_variables_are_set(form: Launche
     assert any("42" in part.value for part in form.results.children)
     assert not form.run_button.disabled
     assert form.cancel_button.disabled
+
+
+def test_the_first_run_in_azure_says_where_it_goes(form: Launcher, until: Until, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Session, "first_word", lambda self, spec: f"runs in Azure: {spec.image}")
+    form.code.value = "print(1)"
+    form.start()
+    assert "runs in Azure: python:" in form.message.value
+    assert "starting" in form.message.value
+    until(lambda: form.run is not None and form.run.done())
+    assert "runs in Azure: python:" in form.message.value
 
 
 def test_cancel_deletes_the_group(form: Launcher, until: Until) -> None:
