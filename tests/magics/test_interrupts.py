@@ -128,7 +128,12 @@ def test_interrupt_of_following_leaves_the_run_untouched(kernel: tuple[Any, Any]
 
 # -- a terminal ---------------------------------------------------------------------------------------------------
 
-OWN_TERMINAL = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+OWN_TERMINAL = """
+import fcntl, os, signal, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # tests that a shell runs in its background ignore it, and so would their children
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 class Terminal:
