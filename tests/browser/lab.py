@@ -242,6 +242,10 @@ class Book:
         self.page.keyboard.press("Control+Enter")
 
     def run_all(self) -> None:
+        """Runs every cell and does not wait for them."""
+        self.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
+
+    def run_all_from_the_menu(self) -> None:
         self.page.get_by_role("menuitem", name="Run", exact=True).click()
         self.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
 

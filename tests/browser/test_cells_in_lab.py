@@ -28,7 +28,7 @@ def test_the_first_notebook_runs_from_the_menu(lab: Lab, book: Open) -> None:
     whole = json.loads(FIRST.read_text("utf-8"))
     code = ["".join(cell["source"]) for cell in whole["cells"] if cell["cell_type"] == "code"]
     opened = book(*code[:2])
-    opened.run_all()
+    opened.run_all_from_the_menu()
     top = opened.cell(1)
     top.get_by_text("group deleted").wait_for(timeout=60_000)
     assert "done" in top.get_by_role("status").inner_text()
