@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,21 @@ os.environ["ACI_NOTEBOOK_LOCAL_RUNTIME"] = "process"
 
 CHROMIUM = Path("/usr/bin/chromium")
 QUIET = ("gpu", "quic", "background-networking", "component-update", "sync")
+
+
+@pytest.fixture(scope="session")
+def new_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Path]]:
+    """Makes data folders; the local ACI that a test started in one ends with the session."""
+    made: list[Path] = []
+
+    def make() -> Path:
+        made.append(tmp_path_factory.mktemp("home"))
+        return made[-1]
+
+    yield make
+    for told in (folder / "local" / "server.json" for folder in made):
+        if told.exists():
+            os.kill(json.loads(told.read_text("utf-8"))["pid"], signal.SIGTERM)
 
 
 @pytest.fixture(scope="session")

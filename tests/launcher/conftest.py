@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,13 +17,8 @@ Until = Callable[[Callable[[], Any], float], Any]
 
 
 @pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A data folder; the local ACI that a test started in it ends with the session."""
-    folder = tmp_path_factory.mktemp("home")
-    yield folder
-    told = folder / "local" / "server.json"
-    if told.exists():
-        os.kill(json.loads(told.read_text("utf-8"))["pid"], signal.SIGTERM)
+def home(new_home: Callable[[], Path]) -> Path:
+    return new_home()
 
 
 @pytest.fixture(scope="session")

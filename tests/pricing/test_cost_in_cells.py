@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,12 +18,8 @@ LOOP = "import time\nprint('up', flush=True)\nwhile True:\n    time.sleep(0.1)"
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("home")
-    yield folder
-    told = folder / "local" / "server.json"
-    if told.exists():
-        os.kill(json.loads(told.read_text("utf-8"))["pid"], signal.SIGTERM)
+def home(new_home: Callable[[], Path]) -> Path:
+    return new_home()
 
 
 @pytest.fixture
