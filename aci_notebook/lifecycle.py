@@ -46,7 +46,7 @@ def drive(
     except Refused as refused:
         outcome = refused.outcome
     except WishMet:
-        outcome = None if wish.kind == "detach" else ev.Outcome("cancelled", reason=stage.record.cancel_reason or "cancelled")
+        outcome = None if wish.kind == "detach" else ev.Outcome("cancelled", reason=stage.record.cancel_reason)
     except AciError as error:
         outcome = outcome_of_error(error)
     except BaseException as error:
