@@ -1,7 +1,11 @@
 """Azure Container Instances from a Jupyter notebook.
 
-`%load_ext aci_notebook`, then `%%aci` above a cell; the same from Python: `run`, `submit`, `remote`,
-`history`, `launcher`.
+    %load_ext aci_notebook
+
+    %%aci --cpu 4 --memory 8      # above a cell: it runs in a container group; %%aci --help shows every option
+    %aci help                     # the verbs: ps, logs, stop, history, ...
+
+The same from Python: `run`, `submit`, `remote`, `history`, `launcher`.
 """
 
 from __future__ import annotations
@@ -28,7 +32,8 @@ def __getattr__(name: str) -> Any:
 
 
 class _Package(ModuleType):
-    """`history`, `launcher` and `remote` are functions here, and rooms of the same names: importing a room must not hide the function."""
+    # `history`, `launcher` and `remote` are functions here, and rooms of the same names: importing a room must not hide the function.
+    # A remark and no docstring, which `aci?` would show.
 
     def __setattr__(self, name: str, value: object) -> None:
         if name not in _PUBLIC or not isinstance(value, ModuleType):

@@ -45,6 +45,7 @@ class AciMagics(Magics):
     """The magics of aci_notebook. `%config AciMagics` sets defaults for this kernel."""
 
     profile: Any
+    form_cell = ""  # what the launcher's form says, for `%aci launch --last`
     for _item in FIELDS:  # what may be set in a settings file may be set here
         if _item.setting:
             locals()[_item.name] = AnyTrait(None, allow_none=True, help=f"default {_item.option}: {_item.help}").tag(config=True)

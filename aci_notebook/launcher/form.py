@@ -160,7 +160,7 @@ class Launcher:
             self.preview = Preview(self.preview.cell, error="see the marked fields")
         else:
             self.preview = self.door.preview(self.values(), self.code.value)
-        guide.remember(self.preview.cell)
+        self.door.magics.form_cell = self.preview.cell
         self._offer_outputs()
         _set(self.cell_view, self.preview.cell)
         _set(self.resource_view, self.preview.resource or f"# {self.preview.error}")

@@ -12,20 +12,12 @@ from ..display.render import css as run_css
 from ..errors import OptionError
 from ..fields import FIELDS
 
-_last = ""
 
-
-def remember(cell: str) -> None:
-    """The cell that `%aci launch --last` gives."""
-    global _last
-    _last = cell
-
-
-def last() -> str:
-    """The form's cell as it was last. Raises OptionError before there was one."""
-    if not _last.partition("\n")[2].strip():
+def with_program(cell: str) -> str:
+    """The form's cell as it was last, for `%aci launch --last`. Raises OptionError before there was one."""
+    if not cell.partition("\n")[2].strip():
         raise OptionError("%aci launch --last", None, "there is no form with a program in this kernel yet", "%aci launch opens one")
-    return _last
+    return cell
 
 
 def text() -> str:

@@ -93,7 +93,7 @@ def launch(desk: Desk, given: Parsed) -> Any:
 
     if not given.values.get("last"):
         return launcher()
-    desk.magics.ipython.set_next_input(guide.last())
+    desk.magics.ipython.set_next_input(guide.with_program(desk.magics.form_cell))
     return None
 
 

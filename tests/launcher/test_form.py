@@ -336,9 +336,9 @@ def test_a_new_form_retires_the_old_one(magics: AciMagics) -> None:
     second.close()
 
 
-def test_the_last_cell_is_kept_for_a_new_cell(form: Launcher) -> None:
+def test_the_last_cell_is_kept_for_a_new_cell(form: Launcher, magics: AciMagics) -> None:
     form.code.value = "print('kept')"
-    assert guide.last() == "%%aci\nprint('kept')"
+    assert guide.with_program(magics.form_cell) == "%%aci\nprint('kept')"
 
 
 def test_without_widgets_the_guide_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

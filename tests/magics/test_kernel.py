@@ -141,6 +141,13 @@ def test_completion_takes_no_time_and_asks_nobody(compiled: dict[str, str], firs
 
 
 def test_a_question_mark_shows_the_options(kernel: Any) -> None:
+    for cell, expected in (("%%aci?", "--memory"), ("%aci?", "--memory"), ("import aci_notebook as aci\naci?", "%%aci --help")):
+        reply = kernel.execute_interactive(cell, timeout=20)
+        pages = [item["data"]["text/plain"] for item in reply["content"]["payload"] if item["source"] == "page"]
+        assert len(pages) == 1, reply["content"]
+        assert expected in pages[0]
+        assert "hide the function" not in pages[0]
+    kernel.execute_interactive("del aci", timeout=20)  # a variable of that name is what Shift-Tab would show
     answer = kernel.inspect("%%aci", 5, reply=True, timeout=20)
     assert "--memory" in answer["content"]["data"]["text/plain"]
 
