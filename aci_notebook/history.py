@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RETRY_S = 30.0
+NO_RUNS = "the history has no runs yet; %aci ps -a lists the groups there are"
 _KNOWN = ("run_id", "name", "target", "created_at", "image")
 
 Cost = Callable[[RunRecord], float | None]
@@ -105,7 +106,7 @@ class HistoryStore:
             if found:
                 return found[0]
             count = self._select("count(*)", "1", ())[0][0]
-            raise RunNotFound(f"there is no run {ref}", hint=f"the history holds {count} runs" if count else "the history has no runs yet")
+            raise RunNotFound(f"there is no run {ref}", hint=f"the history holds {count} runs" if count else NO_RUNS)
         for column in ("run_id", "name"):
             found = self._load(f"{column} = ?", (ref,), limit=1)
             if found:
@@ -127,7 +128,7 @@ class HistoryStore:
             raise RunNotFound(f"{ref!r} is the beginning of more than one run", hint=_listed(found.values()))
         recent = self._select("run_id, name", "1", (), limit=200)
         near = did_you_mean(ref, dict.fromkeys([*(name for _, name in recent), *(run_id for run_id, _ in recent), "last"]))
-        hint = near or ("%aci ps -a lists the runs; last is the newest" if recent else "the history has no runs yet")
+        hint = near or ("%aci ps -a lists the runs; last is the newest" if recent else NO_RUNS)
         raise RunNotFound(f"no run has the name or id {ref!r}", hint=hint)
 
     def unfinished(self) -> list[RunRecord]:
