@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from . import events as ev
 from .errors import AuthError, Transient
+from .payload import other_run
 from .transitions import HINTS, later, verdict_of_frame, verdict_of_state
 
 if TYPE_CHECKING:
@@ -130,6 +131,8 @@ class Ending:
                 stage.pause(max(stage.put_off_s(), WHO_EVERY_S))
                 continue
             stage.recovered()
+            if found is not None and other_run(found.tags, stage.record.run_id):
+                found = None
             gone = gone + 1 if found is None else 0
             if gone >= GONE_LOOKS:
                 return replace(said, kind="lost", reason="the container group is gone: somebody else deleted it", hint="run the cell again")

@@ -12,6 +12,7 @@ from .ending import Ending
 from .errors import AuthError, Transient
 from .logs import House, Item, LogCursor
 from .pace import FLOWING_S, Budget, Pace
+from .payload import other_run
 from .snapshot import GroupSnapshot
 from .stage import Attachment, Course, Refused, Stage, outcome_of_error
 from .telling import Teller
@@ -35,7 +36,7 @@ class Follower:
         self.course = course
         self.spec = stage.record.spec
         self.name = stage.record.name
-        self.cursor = LogCursor(framed=self.spec.has_runner)
+        self.cursor = LogCursor(framed=self.spec.has_runner, run_id=stage.record.run_id)
         self.teller = Teller(stage)
         self.pace = Pace(stage.born)
         self.ending = Ending(self)
@@ -121,8 +122,8 @@ class Follower:
             return None
         self.stage.recovered()
         self._doubt, self._logs_since_state = False, 0
-        if found is None:
-            return self._missed()
+        if found is None or other_run(found.tags, self.stage.record.run_id):
+            return self._missed(found)
         self._missing, self._answered = 0, True
         self.see(found)
         trouble = pull_trouble(found)
@@ -131,12 +132,19 @@ class Follower:
             return ev.Outcome("pull_failed", reason=trouble.message, hint=hint, complete=False)
         return verdict_of_state(found)
 
-    def _missed(self) -> ev.Outcome | None:
-        """A 404: believed after a few, and right after a create only after a while (the service is eventually consistent)."""
+    def _missed(self, found: GroupSnapshot | None) -> ev.Outcome | None:
+        """A 404, or a group of that name that is another run's: believed after a few, and right after a create only after a while (the
+        service is eventually consistent)."""
         self._missing += 1
         if self._missing < MISSING_LOOKS or (not self._answered and self.stage.age_s() < MISSING_AFTER_CREATE_S):
             return None
-        return ev.Outcome("lost", reason="the container group is gone: somebody else deleted it", hint="run the cell again", complete=False)
+        if found is None:
+            reason, hint = "the container group is gone: somebody else deleted it", "run the cell again"
+        else:
+            other = other_run(found.tags, self.stage.record.run_id)
+            reason = f"run {other} took the name {self.name}, and the container of this one is gone"
+            hint = "leave --name out: every run then has a name of its own"
+        return ev.Outcome("lost", reason=reason, hint=hint, complete=False)
 
     def _read_logs(self) -> None:
         try:
@@ -153,6 +161,7 @@ class Follower:
             self._doubt = True  # a log that was there is not: the group may be stopped or gone
         self._had_log = self._had_log or bool(content)
         items = self._take(self.cursor.read(content))
+        self._doubt = self._doubt or self.cursor.alien
         if content:
             self.pace.took(fresh=any(_speaks(item) for item in items), size=len(content))
 

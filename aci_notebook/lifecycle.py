@@ -70,7 +70,9 @@ def _leave(stage: Stage, outcome: ev.Outcome) -> None:
         if kept and outcome.kind not in {"cancelled", "lost"} and group == "alive":
             stage.emit(ev.GroupKept(stage.clock.now()))
         elif group in {"asked", "alive"}:
-            remove(stage.backend, stage.clock, stage.record.name, stage.record.run_id, stage.emit, sure=group == "alive")
+            made = group == "alive"
+            sure = made and stage.record.spec.name is None  # a name that the person chose may be another run's by now
+            remove(stage.backend, stage.clock, stage.record.name, stage.record.run_id, stage.emit, sure=sure, made=made)
 
 
 def _create(stage: Stage, follower: Follower, plan: GroupPlan) -> None:

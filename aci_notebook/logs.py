@@ -14,10 +14,13 @@ when the platform restarts it.)
 A container that was restarted in place prints its log again with the same numbers; one that lost its state folder begins at 1 with
 another `start` line. Either is noticed by old numbers that come with later stamps than the newest line seen, or with other texts: then
 the whole log is read, and line 1 (or, where it has left the window, the texts) tells which it is. Numbers begin anew in the second case.
+
+A group's name may pass to another run. A log whose `start` line names another run is not ours: nothing of it is taken (`alien`).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from zlib import crc32
 
@@ -26,6 +29,7 @@ from .rawlog import RawFollower
 
 __all__ = ["Chunk", "Gap", "House", "Item", "LogCursor", "Progress", "Text"]
 
+_START = re.compile(r"start run=(\S+)")
 KEPT_DIGESTS = 4_000
 LOW_READS = 3
 
@@ -33,15 +37,17 @@ LOW_READS = 3
 class LogCursor:
     """Follows one container's log. Feed it with `read` (log call) and `heard` (attach); both return what is new, in order.
 
-    `framed=False` for a container without our runner. `tail()` says how many lines to ask for next; `hungry` says that the last
+    `framed=False` for a container without our runner; `run_id` is the run whose log this is. `tail()` says how many lines to ask for next; `hungry` says that the last
     answer did not reach back to what is known, so the next read (with a longer tail) should not wait.
     """
 
     FIRST_TAIL = 200
     MOST_TAIL = 100_000
 
-    def __init__(self, *, framed: bool = True) -> None:
+    def __init__(self, *, framed: bool = True, run_id: str = "") -> None:
         self.framed = framed
+        self.run_id = run_id
+        self.alien = False
         self.next_number = 1
         self.closing: House | None = None
         self.foreign: list[str] = []
@@ -90,7 +96,7 @@ class LogCursor:
             self._adapt(content.count("\n"), fresh, None if reached else self.MOST_TAIL)
             return items
         lines = self._lines(content)
-        if not lines or lines[-1].stamp < self._begun_stamp:
+        if not lines or lines[-1].stamp < self._begun_stamp or self._of_another(lines):
             return []
         if self._printed_again(lines):
             if asked is not None:
@@ -125,6 +131,8 @@ class LogCursor:
             return []
         lines = self._lines("\n".join(whole) + "\n", cut_first=not self._heard_any)
         self._heard_any = True
+        if self._of_another(lines):
+            return []
         for line in lines:
             begin, last = self._heard_run or (line.number, line.number - 1)
             self._heard_run = (begin if line.number == last + 1 else line.number, line.number)
@@ -164,6 +172,16 @@ class LogCursor:
             return first.number <= self.next_number
         follower = line_of(second)
         return follower is not None and follower.number == first.number + 1
+
+    def _of_another(self, lines: list[Line]) -> bool:
+        """Whether these lines are another run's, by the last `start` line seen; what waits for earlier lines may be its too."""
+        for line in lines:
+            if line.number == 1 and self.run_id and (said := _START.match(line.payload)):
+                self.alien = said.group(1) != self.run_id
+        if self.alien:
+            self._pending.clear()
+            self._unproven = []
+        return self.alien
 
     def _keep_foreign(self, text: str) -> None:
         if len(self.foreign) < 200 and text.strip() and text not in self.foreign:

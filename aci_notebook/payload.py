@@ -76,6 +76,12 @@ class GroupPlan:
         return shipped + sum(len(content) for content in self.files.values())
 
 
+def other_run(tags: Mapping[str, str], run_id: str) -> str:
+    """The run that a group with these tags belongs to, where that is another one; else an empty text, also without our tag."""
+    owner = tags.get(RUN_TAG, run_id)
+    return "" if owner == run_id else owner
+
+
 def group_name(spec: RunSpec, run_id: str) -> str:
     """The name asked for, or one that no other run has."""
     return spec.name or f"aci-{run_id}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from . import events as ev
 from .errors import AciError, AuthError, Transient
-from .payload import RUN_TAG
+from .payload import RUN_TAG, other_run
 from .stage import Backend, Clock, Tell
 
 VERIFY_FOR_S = 60.0
@@ -16,16 +16,16 @@ DELETE_FOR_S = 120.0
 LONGEST_ASKED_S = 900.0
 
 
-def remove(backend: Backend, clock: Clock, name: str, run_id: str, emit: Tell, *, sure: bool = True) -> bool:
+def remove(backend: Backend, clock: Clock, name: str, run_id: str, emit: Tell, *, sure: bool = True, made: bool = False) -> bool:
     """Deletes the group and verifies that it is gone; True when a GET said so. Needs no wish and obeys none.
 
-    `sure=False`: it is not known whether the group was ever made, or by whom: it is looked at first, and left alone where its tag is
-    another run's.
+    `sure=False`: it is not known whether the group of that name is this run's: it is looked at first, and left alone where its tag is
+    another run's, or where it has none and it is not known that this run `made` one.
     """
     deadline = clock.monotonic() + DELETE_FOR_S
     step = _Backoff(clock)
     if not sure:
-        exists = _exists(backend, clock, name, run_id, step, deadline)
+        exists = _exists(backend, clock, name, run_id, step, deadline, untagged=made)
         if exists is None:
             emit(ev.DeleteUnverified(clock.now(), "the service did not say whether the group exists"))
             return False
@@ -52,8 +52,8 @@ def remove(backend: Backend, clock: Clock, name: str, run_id: str, emit: Tell, *
     return False
 
 
-def _exists(backend: Backend, clock: Clock, name: str, run_id: str, step: _Backoff, deadline: float) -> bool | None:
-    """Whether the group exists and is this run's; None where the service gave no answer in time."""
+def _exists(backend: Backend, clock: Clock, name: str, run_id: str, step: _Backoff, deadline: float, *, untagged: bool) -> bool | None:
+    """Whether the group exists and is this run's (`untagged`: also one without our tag); None where no answer came in time."""
     while clock.monotonic() < deadline:
         try:
             found = backend.get(name)
@@ -62,7 +62,7 @@ def _exists(backend: Backend, clock: Clock, name: str, run_id: str, step: _Backo
             continue
         except AciError:
             return None
-        return found is not None and found.tags.get(RUN_TAG) == run_id
+        return found is not None and found.tags.get(RUN_TAG, run_id if untagged else "") == run_id
     return None
 
 
@@ -73,7 +73,7 @@ def _verify(backend: Backend, clock: Clock, name: str, run_id: str, emit: Tell, 
     while clock.monotonic() < deadline:
         try:
             found = backend.get(name)
-            if found is None or found.tags.get(RUN_TAG, run_id) != run_id:
+            if found is None or other_run(found.tags, run_id):
                 emit(ev.DeleteVerified(clock.now()))
                 return True
             if clock.monotonic() > again_at:

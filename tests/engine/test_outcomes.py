@@ -45,7 +45,7 @@ def test_the_closing_frame_says_how_it_ended(end: str, kind: str, code: int) -> 
 
 
 def test_a_runner_that_came_too_late_never_ran() -> None:
-    world = World([(0.0, "     1# start run=r at=1"), (0.0, "     2# end outcome=late exit=75")])
+    world = World([(0.0, "     1# start run=r1 at=1"), (0.0, "     2# end outcome=late exit=75")])
     played = play(world)
     assert (played.outcome.kind, played.outcome.exit_code) == ("late", 75)
     assert "was not run" in played.outcome.reason
@@ -54,7 +54,7 @@ def test_a_runner_that_came_too_late_never_ran() -> None:
 @pytest.mark.parametrize("retries", [0, 1])
 def test_a_container_that_began_anew_too_late_did_not_run_a_second_time(retries: int) -> None:
     world = World(frames([(0.1, "x")]))
-    anew = [(6.0, "     1# start run=r at=2"), (6.0, "     2# end outcome=late exit=75")]
+    anew = [(6.0, "     1# start run=r1 at=2"), (6.0, "     2# end outcome=late exit=75")]
     world.at(8.0, lambda: setattr(world, "program", anew))
     played = play(world, retries=retries)
     assert played.outcome.kind == "restarted"

@@ -204,6 +204,56 @@ def test_a_group_with_our_name_and_another_tag_is_not_deleted() -> None:
     assert played.outcome.kind == "refused"
 
 
+def taken_at(world: World, when: float, program: list[tuple[float, str]]) -> None:
+    """At that second another run makes the group of this name its own."""
+
+    def take() -> None:
+        world.tags, world.created_at = {"aci-notebook-run": "r2"}, world.t
+        world.program = [(at, line.replace("run=r1", "run=r2")) for at, line in program]
+
+    world.at(when, take)
+
+
+@pytest.mark.parametrize("when", [0.2, 5.0])
+@pytest.mark.parametrize("websocket", [False, True])
+def test_a_name_that_another_run_takes_is_another_runs(when: float, websocket: bool) -> None:
+    world = World(program(3000), websocket=websocket, websocket_ends=when - 0.3)
+    taken_at(world, when, frames([(0.1 * n, f"theirs {n}") for n in range(400)], end_at=60.0))
+    played = play(world, name="aci-r1")
+    assert played.outcome.kind == "lost"
+    assert "run r2 took the name aci-r1" in played.outcome.reason
+    assert "theirs" not in played.text
+    assert expected(3000).startswith(played.text)
+    assert world.deletes == 0
+    assert world.exists
+
+
+def test_a_wish_to_cancel_does_not_delete_the_group_of_the_run_that_took_the_name() -> None:
+    world = World(program(3000))
+    taken_at(world, 5.0, program(3000))
+    world.at(5.001, lambda: world.want("cancel"))
+    played = play(world, name="aci-r1")
+    assert played.outcome.kind == "cancelled"
+    assert world.deletes == 0
+
+
+def test_a_log_of_the_run_before_is_not_taken_for_ones_own() -> None:
+    before = World(frames([(0.0, "theirs")], end_at=0.1, end="outcome=failed exit=3"), created_at=0.0, start_s=0.0)
+    old = before.text(None).replace("run=r1", "run=r0")
+    world = World(program())
+    really, world.logs = world.logs, lambda name, container, tail: old if world.t < 6 else really(name, container, tail)  # type: ignore[method-assign]
+    played = play(world)
+    assert played.outcome.succeeded
+    assert played.text == expected()
+
+
+def test_a_group_whose_tags_somebody_took_away_is_deleted() -> None:
+    world = World(program())
+    world.at(5.0, lambda: world.tags.clear())
+    assert play(world, name="aci-r1").outcome.succeeded
+    assert not world.exists
+
+
 def test_credentials_that_fail_in_mid_run_are_ridden_out() -> None:
     world = World(program(600), fault_when=lambda kind, t: er.AuthError("token expired") if 10 < t < 40 else None)
     played = play(world)

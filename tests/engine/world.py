@@ -35,7 +35,7 @@ def frames(
 ) -> list[tuple[float, str]]:
     """Numbered frames of a program that prints these texts; a start line first, the closing frame at `end_at`, signs of life until then
     or until `alive_until`."""
-    lines = [(0.0, "# start run=r at=1"), (0.0, "# phase name=run"), *((at, f"| {text}" if text else "|") for at, text in texts)]
+    lines = [(0.0, "# start run=r1 at=1"), (0.0, "# phase name=run"), *((at, f"| {text}" if text else "|") for at, text in texts)]
     lines = _with_signs_of_life(lines, alive_until if end_at is None else end_at)
     if end_at is not None:
         lines.append((end_at, f"# end {end}"))
