@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .stage import Attachment, Backend
 
 LOOKS = 5
+LET_GO_S = 60.0
 
 
 def settle(session: Session, spec: RunSpec, backend: AciBackend, *, foreground: bool) -> Run | Backend:
@@ -34,6 +35,10 @@ def settle(session: Session, spec: RunSpec, backend: AciBackend, *, foreground: 
     Raises what the service's rules forbid.
     """
     assert spec.name is not None
+    place = session.place
+    before = session.house.runs.holder((place.target, place.subscription, spec.resource_group or place.resource_group, spec.name))
+    if before is not None and before.record.outcome is not None:
+        before.wait_gone(LET_GO_S)  # its deletion is under way
     found = look(backend, spec.name)
     if found is None:
         return backend

@@ -37,8 +37,8 @@ LOW_READS = 3
 class LogCursor:
     """Follows one container's log. Feed it with `read` (log call) and `heard` (attach); both return what is new, in order.
 
-    `framed=False` for a container without our runner; `run_id` is the run whose log this is. `tail()` says how many lines to ask for next; `hungry` says that the last
-    answer did not reach back to what is known, so the next read (with a longer tail) should not wait.
+    `framed=False` for a container without our runner; `run_id` is the run whose log this is. `tail()` says how many lines to ask for
+    next; `hungry` says that the last answer did not reach back to what is known, so the next read (with a longer tail) should not wait.
     """
 
     FIRST_TAIL = 200

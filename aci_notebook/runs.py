@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from .errors import AciError, RunCancelled
-from .handle import RETURNED, RealClock, Run, Store, UserWish
+from .errors import AciError, NameTaken, RunCancelled
+from .handle import RETURNED, SLICE_S, RealClock, Run, Store, UserWish
 from .lifecycle import drive
 from .pace import Budget
 from .payload import GroupPlan
@@ -28,6 +28,7 @@ from .stage import Backend, Course
 __all__ = ["RETURNED", "RealClock", "Run", "Runs", "Store", "UserWish", "fresh_for_adoption", "raise_failure"]
 
 EXIT_WAIT_S = 2.0
+Address = tuple[str, str, str, str]  # of a group: target, subscription, resource group, name
 
 
 class Runs:
@@ -38,13 +39,28 @@ class Runs:
         self._clock = clock or RealClock()
         self._budget = budget or Budget()
         self._runs: dict[str, Run] = {}
+        self._starting = threading.Lock()
 
     def start(self, record: RunRecord, plan: GroupPlan, backend: Backend, *, foreground: bool = True) -> Run:
-        """Begins a run; the record is on disk before this returns."""
+        """Begins a run; the record is on disk before this returns. NameTaken where a run that is just beginning has its group's name: the
+        service would take the second create for a change of the first group."""
         run = Run(record, self._store)
+        with self._starting:
+            before = self.holder(_address(record))
+            if before is not None and before.record.outcome is None and before.record.group in {"unborn", "asked"}:
+                raise NameTaken(
+                    f"run {before.run_id} is making the container group {record.name}",
+                    hint="choose another --name, or leave --name out: every run then gets a name of its own",
+                    group_name=record.name,
+                )
+            self._runs[run.run_id] = run
         self._store.save(record)
-        self._launch(run, plan, backend, Course(foreground=foreground))
+        self._launch(run, plan, backend, Course(foreground=foreground), before)
         return run
+
+    def holder(self, address: Address) -> Run | None:
+        """The latest run of this kernel that has that group, or has not yet seen it gone."""
+        return next((run for run in reversed(self.all()) if _address(run.record) == address and not run.wait_gone(0)), None)
 
     def adopt(self, record: RunRecord, backend: Backend, *, foreground: bool = True) -> Run:
         """Follows a run that another kernel began: its log from the first line the service still holds.
@@ -107,11 +123,14 @@ class Runs:
             if run.record.outcome is not None:
                 run.wait_gone(max(0.0, deadline - time.monotonic()))
 
-    def _launch(self, run: Run, plan: GroupPlan | None, backend: Backend, course: Course) -> None:
+    def _launch(self, run: Run, plan: GroupPlan | None, backend: Backend, course: Course, before: Run | None = None) -> None:
+        """Drives the run in a thread of its own; after the deletion of the group that a run `before` it had under the same name."""
         self._runs[run.run_id] = run
 
         def body() -> None:
             try:
+                if before is not None and before.record.outcome is not None:
+                    self._let_go(before, run)
                 drive(run.record, plan, backend, self._clock, run.wish, run.emit, self._budget, course)
             except Exception:  # a bug of ours: the record says so already, the log says where
                 logging.getLogger(__name__).exception("run %s", run.run_id)
@@ -119,6 +138,16 @@ class Runs:
                 run.finish()
 
         threading.Thread(target=body, name=f"aci-run-{run.run_id}", daemon=True).start()
+
+    def _let_go(self, before: Run, run: Run) -> None:
+        """Waits until that run has seen its group gone; no longer than this one may take to start, nor than it is wanted."""
+        deadline = self._clock.monotonic() + run.record.spec.start_timeout_s
+        while not before.wait_gone(SLICE_S) and run.wish.kind != "cancel" and self._clock.monotonic() < deadline:
+            pass
+
+
+def _address(record: RunRecord) -> Address:
+    return record.target, record.subscription_id, record.resource_group, record.name
 
 
 def fresh_for_adoption(record: RunRecord) -> RunRecord:

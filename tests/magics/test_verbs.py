@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +157,36 @@ def test_if_exists_fail_update_replace_attach(run: Run, resource: Callable[[str]
     assert run("%%aci -q --name mine --keep always --if-exists replace --cpu 2\nprint('three')").check().stdout == "three\n"
     assert resource("mine")["properties"]["containers"][0]["properties"]["resources"]["requests"]["cpu"] == 2.0
     run("%aci rm mine").check()
+
+
+@pytest.fixture
+def slow(server: Any) -> Iterator[Callable[[str], None]]:
+    """Makes the next request of a kind take a second."""
+
+    def take(kind: str) -> None:
+        server.ask("/_aci/faults", {"on": kind, "times": 1, "do": {"delay_s": 1.0}})
+
+    yield take
+    server.ask("/_aci/faults", method="DELETE")
+
+
+@pytest.mark.parametrize("way", ["fail", "update", "replace", "attach"])
+def test_a_named_cell_run_again_waits_for_the_deletion_of_its_group(run: Run, slow: Callable[[str], None], way: str) -> None:
+    slow("delete")
+    run("%%aci -q --name same\nprint('one')").check()
+    assert run(f"%%aci -q --name same --if-exists {way}\nprint('two')").check().stdout == "two\n"
+
+
+def test_two_runs_of_one_name_at_once_are_not_mixed_up(run: Run, slow: Callable[[str], None], creates: Callable[[], int]) -> None:
+    slow("create")
+    before = creates()
+    first = run("%%aci -d --name one-name -o x --as first\nprint('one')\nx = 1").check().value
+    refused = run("%%aci -d --name one-name\nprint('two')").error
+    assert type(refused).__name__ == "NameTaken"
+    assert first.run_id in str(refused)
+    assert first.result(60) == {"x": 1}
+    assert first.log() == "one\n"
+    assert creates() == before + 1
 
 
 def test_rerun_with_other_options(run: Run) -> None:
