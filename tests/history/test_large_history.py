@@ -1,4 +1,4 @@
-"""100,000 runs: filtered and loaded in well under a second of work, whatever else this machine does meanwhile."""
+"""100,000 runs: a question costs what its answer holds. How long that takes: tests/benchmarks/history.py."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from aci_notebook.rows import row_of
 
 RUNS = 100_000
 MADE = 2_000
-WORK_S = 2.0  # alone on a machine of two cores it is half a second; the bound leaves room for others
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +54,15 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HistoryStore]:
     ],
     ids=str,
 )
-def test_filtered_and_loaded_in_well_under_a_second(large: HistoryStore, filters: dict[str, Any], least: int) -> None:
-    took = []
-    for _ in range(2):
+def test_a_question_costs_what_its_answer_holds(large: HistoryStore, filters: dict[str, Any], least: int) -> None:
+    def asked(**filters: Any) -> tuple[int, float]:
         begun = time.thread_time()
         frame = large.frame(**filters)
-        took.append(time.thread_time() - begun)
-    assert len(frame) >= least
-    assert min(took) < WORK_S, took
+        return len(frame), time.thread_time() - begun
+
+    few_s = min(asked(limit=RUNS // 100)[1] for _ in range(2))
+    count, took_s = min((asked(**filters) for _ in range(2)), key=lambda found: found[1])
+    assert count >= least
+    assert took_s < 3 * 100 * few_s, "more than in proportion to all there are"
+    if count < RUNS // 2:
+        assert took_s < min(asked()[1] for _ in range(2)), "a filter must not cost more than reading everything"

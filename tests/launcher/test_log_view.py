@@ -42,14 +42,13 @@ def test_an_unfinished_line_is_seen_and_then_completed() -> None:
 
 def test_200_000_lines_cost_what_is_new() -> None:
     view = LogView()
-    sent, started = 0, time.process_time()
-    slowest = 0.0
+    sent, work_s = 0, []
     for n in range(400):
-        view.feed(b"".join(b"%06d %s\n" % (500 * n + m, ORDINARY) for m in range(500)))
+        data = b"".join(b"%06d %s\n" % (500 * n + m, ORDINARY) for m in range(500))
         began = time.process_time()
+        view.feed(data)
         sent += view.refresh()
-        slowest = max(slowest, time.process_time() - began)
-    used = time.process_time() - started
+        work_s.append(time.process_time() - began)
     lines = shown(view)
     assert view.total == 200_000
     assert LINES_SHOWN - 2 * BLOCK_LINES <= len(lines) <= LINES_SHOWN
@@ -57,8 +56,8 @@ def test_200_000_lines_cost_what_is_new() -> None:
     assert len(view._blocks.children) <= BLOCKS
     assert "the last 5,000 of 200,000 lines" in view._note.value
     assert sent < 2 * 200_000 * 80, f"{sent} bytes were sent for 16 MB of output"
-    assert used < 8, f"{used:.1f} s of CPU for 200,000 lines"
-    assert slowest < 0.5
+    middle = sorted(work_s[20:60])[20], sorted(work_s[-40:])[20]  # full for the first time; at the end
+    assert middle[1] < 3 * middle[0], f"a piece cost {middle} s: more, the longer the log"
 
 
 def test_a_burst_between_two_refreshes_sends_only_its_end() -> None:
@@ -85,16 +84,21 @@ def test_colours_are_kept_and_markup_and_cursor_tricks_are_text() -> None:
 
 
 def test_a_large_file_is_opened_at_its_end(tmp_path: Path) -> None:
-    path = tmp_path / "run.log"
-    with path.open("wb") as file:
-        file.writelines(b"%06d %s\n" % (n, b"x" * 60) for n in range(200_000))
-    view = LogView()
-    began = time.process_time()
-    assert view.open_file(path) == path.stat().st_size
-    assert time.process_time() - began < 1.5
+    def opened(lines: int) -> tuple[LogView, float]:
+        path = tmp_path / f"{lines}.log"
+        with path.open("wb") as file:
+            file.writelines(b"%06d %s\n" % (n, b"x" * 60) for n in range(lines))
+        view = LogView()
+        began = time.process_time()
+        assert view.open_file(path) == path.stat().st_size
+        return view, time.process_time() - began
+
+    small_s = min(opened(10_000)[1] for _ in range(3))
+    view, large_s = opened(200_000)
+    assert large_s < 5 * small_s, "what is not shown is counted, not drawn"
     assert view.total == 200_000
     assert shown(view)[-1].startswith("199999 ")
-    assert str(path) in unescape(view._note.value)
+    assert str(tmp_path / "200000.log") in unescape(view._note.value)
 
 
 def test_a_missing_file_is_empty(tmp_path: Path) -> None:

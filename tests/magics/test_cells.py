@@ -183,10 +183,13 @@ def test_as_binds_the_run(run: Run, shell: Any) -> None:
 
 
 def test_detached_returns_at_once_and_brings_its_outputs(run: Run, shell: Any) -> None:
-    began = time.monotonic()
-    handle = run("%%aci -d --as later -o x\nimport time\ntime.sleep(1.5)\nx = 3").check().value
-    assert time.monotonic() - began < 1.2
+    body = "import pathlib, time\nwhile not pathlib.Path('enough').exists(): time.sleep(0.05)\nx = 3"
+    handle = run(f"%%aci -d --name later --as later -o x\n{body}").check().value
+    assert not handle.done()
     assert handle is shell.user_ns["later"]
+    while "running" not in handle.state:
+        time.sleep(0.02)
+    run("%aci exec later -- touch enough").check()
     assert handle.result(timeout=60) == {"x": 3}
 
 

@@ -59,8 +59,8 @@ def kernel(home: Path) -> Iterator[tuple[Any, Any]]:
         manager.context.destroy()
 
 
-def interrupted(kernel: tuple[Any, Any], cell: str) -> tuple[dict[str, Any], str, float]:
-    """(reply, its text, seconds from the interrupt to the reply) of a cell that is interrupted when it has printed `begun`."""
+def interrupted(kernel: tuple[Any, Any], cell: str) -> tuple[dict[str, Any], str]:
+    """(reply, its text) of a cell that is interrupted when it has printed `begun`."""
     manager, client = kernel
     asked = client.execute(cell)
     client.execute("print('queued behind it')")
@@ -69,28 +69,25 @@ def interrupted(kernel: tuple[Any, Any], cell: str) -> tuple[dict[str, Any], str
         message = client.get_iopub_msg(timeout=60)
         if message["parent_header"].get("msg_id") == asked and message["msg_type"] == "stream":
             said += message["content"]["text"]
-    began = time.monotonic()
     manager.interrupt_kernel()
     reply = client.get_shell_msg(timeout=60)
-    took = time.monotonic() - began
     assert reply["parent_header"]["msg_id"] == asked
     behind = client.get_shell_msg(timeout=60)
     assert behind["content"]["status"] == "aborted"
-    return reply["content"], "\n".join(reply["content"].get("traceback", ())), took
+    return reply["content"], "\n".join(reply["content"].get("traceback", ()))
 
 
 def test_interrupt_stops_the_run_and_deletes_its_group(kernel: tuple[Any, Any], home: Path) -> None:
-    reply, shown, took = interrupted(kernel, f"%%aci --name to-stop\n{BODY}")
+    reply, shown = interrupted(kernel, f"%%aci --name to-stop\n{BODY}")
     assert reply["ename"] == "RunCancelled"
     assert "to-stop was cancelled" in shown
     assert shown.count("\n") == 0
-    assert took < 5
     until(lambda: state(home, "to-stop") == "gone")
 
 
 def test_interrupt_with_detach_leaves_the_run_alive_and_says_how_to_attach(kernel: tuple[Any, Any], home: Path) -> None:
     _, client = kernel
-    reply, shown, _ = interrupted(kernel, f"%%aci --name to-leave --on-interrupt detach -o x\n{BODY}")
+    reply, shown = interrupted(kernel, f"%%aci --name to-leave --on-interrupt detach -o x\n{BODY}")
     assert reply["ename"] == "RunCancelled"
     attach = re.search(r"%aci attach (\w+), or %aci stop (\w+)", shown)
     assert attach is not None, shown
