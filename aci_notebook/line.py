@@ -1,9 +1,9 @@
 """The text after `%aci` and `%%aci`: words, expansion, options. Pure: the names to expand come from the caller.
 
-Words. One tokenizer for all: blanks separate, quotes group, a backslash is an ordinary character outside quotes (Windows paths), an
-unclosed quote is an error with its column. Expansion is ours (`notebook-facts` §2.4: IPython's is all or nothing, silent): `{expr}` and
-`$name` in each value, not in single quotes, not in `--secret`, `--input`, `--output` and `--as`, and never in the cell; a name that is
-missing raises and names the option.
+Words. One tokenizer for all: blanks separate, quotes group, and so do the braces of an `{expr}`, whose quotes are Python's; a backslash
+is an ordinary character (Windows paths), an unclosed quote is an error with its column. Expansion is ours (`notebook-facts` §2.4:
+IPython's is all or nothing, silent): `{expr}` and `$name` in each value, not in single quotes, not in `--secret`, `--input`, `--output`
+and `--as`, and never in the cell; a name that is missing raises and names the option.
 
 Options come from the field table. `allow_abbrev` is off: a prefix that works today breaks when a longer option arrives.
 """
@@ -20,7 +20,7 @@ from .errors import OptionError, did_you_mean
 from .fields import FIELDS, Field
 
 UNEXPANDED = {"secrets", "inputs", "outputs", "as_name"}
-_PIECES = re.compile(r"\{\{|\}\}|\$\$|\{([^{}]*)\}|\$([A-Za-z_]\w*)")
+_DOLLAR = re.compile(r"\$(\$|[A-Za-z_]\w*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,59 +39,100 @@ def split(line: str) -> list[Word]:
     """The words of a line. Raises OptionError for a quote that is not closed."""
     words: list[Word] = []
     parts: list[tuple[str, bool]] = []
-    piece, start, quote, opened = "", -1, "", 0
-    for place, char in enumerate([*line, " "]):
-        if quote and place < len(line):
-            if char == quote:
-                parts.append((piece, quote == '"'))
-                piece, quote = "", ""
-            else:
-                piece += char
-        elif char in "\"'" and not quote:
-            if start < 0:
-                start = place
+    piece, start, quote, opened, place = "", -1, "", 0, 0
+    while place <= len(line):
+        char = line[place : place + 1]
+        braces = _braces(line, place) if quote != "'" else 0
+        if braces or (char and not quote and not char.isspace() and char not in "\"'"):
+            start = place if start < 0 else start
+            piece += line[place : place + max(braces, 1)]
+        elif quote and char and char != quote:
+            piece += char
+        elif quote and char:
+            parts.append((piece, quote == '"'))
+            piece, quote = "", ""
+        elif char and not char.isspace():
+            start = place if start < 0 else start
             parts.append((piece, True))
             piece, quote, opened = "", char, place
-        elif char.isspace() and not quote:
+        else:
             if start >= 0:
                 parts.append((piece, True))
                 kept = tuple(part for part in parts if part[0])
                 words.append(Word("".join(text for text, _ in kept), kept, start))
             parts, piece, start = [], "", -1
-        else:
-            start = place if start < 0 else start
-            piece += char
+        place += max(braces, 1)
     if quote:
         raise OptionError("the line", line[opened:], f"has a quote that is not closed, at column {opened + 1}", f"close it with {quote}")
     return words
 
 
+def _braces(text: str, place: int) -> int:
+    """The length of the `{expression}`, or of the doubled brace, that begins at this place; 0 for neither."""
+    if text[place : place + 2] in {"{{", "}}"}:
+        return 2
+    if text[place : place + 1] != "{":
+        return 0
+    depth, quote = 0, ""
+    for end in range(place, len(text)):
+        char = text[end]
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "\"'":
+            quote = char
+        elif char in "{}":
+            depth += 1 if char == "{" else -1
+            if not depth:
+                return end + 1 - place
+    return 0
+
+
 def expand(text: str, evaluate: Callable[[str], Any], option: str) -> str:
     """The text with `{expr}` and `$name` replaced; `{{`, `}}` and `$$` are the characters themselves."""
+    done, place = "", 0
+    while place < len(text):
+        length = _braces(text, place)
+        piece = text[place : place + length]
+        if piece in {"{{", "}}"}:
+            done += piece[0]
+        elif piece:
+            done += _value(text, piece, piece[1:-1], evaluate, option)
+        elif found := _DOLLAR.match(text, place):
+            piece = found.group(0)
+            length = len(piece)
+            done += "$" if piece == "$$" else _value(text, piece, piece[1:], evaluate, option)
+        else:
+            done += text[place]
+        place += max(length, 1)
+    return done
 
-    def one(match: re.Match[str]) -> str:
-        whole = match.group(0)
-        if whole in {"{{", "}}", "$$"}:
-            return whole[0]
-        expression = match.group(1) if match.group(1) is not None else match.group(2)
-        try:
-            return str(evaluate(expression))
-        except NameError as error:
-            raise OptionError(option, text, f"{error}", f"define it first, or write {whole[0] * 2} for the character itself") from None
-        except Exception as error:  # whatever the person's own expression raises
-            raise OptionError(option, text, f"{{{expression}}} raises {type(error).__name__}: {error}") from error
 
-    return _PIECES.sub(one, text)
+def _value(text: str, piece: str, expression: str, evaluate: Callable[[str], Any], option: str) -> str:
+    """What a piece of this text stands for."""
+    literal = "write {{ and }} for the braces themselves" if piece[0] == "{" else "write $$ for the character itself"
+    try:
+        return str(evaluate(expression.strip()))
+    except NameError as error:
+        raise OptionError(option, text, f"{error}", f"define it first, or {literal}") from None
+    except SyntaxError as error:
+        raise OptionError(option, text, f"{piece} is no expression of Python: {error.msg}", literal) from None
+    except Exception as error:  # whatever the person's own expression raises
+        raise OptionError(option, text, f"{piece} raises {type(error).__name__}: {error}") from error
 
 
 class _Parser(argparse.ArgumentParser):
     known: Sequence[str] = ()
     page: str = "%%aci --help"
+    fields: Sequence[Field] = ()
 
     def error(self, message: str) -> NoReturn:
         found = re.match(r"argument ([^:]+): (.*)", message)
         if found:
-            raise OptionError(found.group(1).split("/")[-1], None, found.group(2))
+            option, rule = found.group(1).split("/")[-1], found.group(2)
+            if given := re.match(r"ignored explicit argument '(.*)'$", rule):
+                raise OptionError(option, given.group(1), "takes no value", f"write {option} alone, or leave it out")
+            metavar = next((item.metavar for item in self.fields if option in item.flags), "")
+            raise OptionError(option, None, "needs a value" if "expected one" in rule else rule, f"{option} {metavar}".strip())
         unknown = re.match(r"unrecognized arguments: (.*)", message)
         word = unknown.group(1).split()[0] if unknown else message
         raise OptionError(
@@ -112,6 +153,7 @@ def parser_of(table: Iterable[Field], page: str = "%%aci --help") -> argparse.Ar
     parser.add_argument("-h", "--help", dest="help", action="store_true", default=None)
     parser.known = flags
     parser.page = page
+    parser.fields = tuple(table)
     return parser
 
 
@@ -192,10 +234,16 @@ def directives(cell: str) -> tuple[dict[str, Any], int]:
         count += 1
         key, separator, value = text[2:].partition(":")
         item = by_flag.get(key.strip().lstrip("-"))
-        if item is None or not separator:
+        if item is None:
             raise OptionError(f"#| {key.strip()}", None, "is not an option", did_you_mean(key.strip(), by_flag) or "write #| key: value")
+        if not separator:
+            raise OptionError(
+                f"#| {key.strip()}", None, "has no value", f"write #| {key.strip()}: {'true' if item.switch else item.metavar}"
+            )
         if item.repeat:
             found.setdefault(item.name, []).append(value.strip())
+        elif item.name in found:
+            raise OptionError(f"#| {key.strip()}", value.strip(), "is given twice", "give it once")
         else:
             found[item.name] = value.strip()
     return found, count

@@ -157,7 +157,7 @@ def parse_inputs(value: Any, option: str = "--input") -> tuple[tuple[str, str], 
         if separator and expression.startswith("="):
             name, expression = "", ""
         name, expression = name.strip(), (expression.strip() if separator else part)
-        _check_variable(name, part, option)
+        _check_variable(name, part, option, f"give names separated by commas, or NAME=EXPRESSION: {option} a,b=frame.head()")
         if not expression:
             raise OptionError(option, part, "has no expression after '='", f"{option} {name}=EXPRESSION")
         if name in found:
@@ -166,18 +166,16 @@ def parse_inputs(value: Any, option: str = "--input") -> tuple[tuple[str, str], 
     return tuple(found.items())
 
 
-def _check_variable(name: str, shown: str, option: str) -> None:
+def _check_variable(name: str, shown: str, option: str, remedy: str) -> None:
     if not name.isidentifier() or keyword.iskeyword(name):
-        raise OptionError(
-            option, shown, "is not a variable name", f"give names separated by commas, or NAME=EXPRESSION: {option} a,b=frame.head()"
-        )
+        raise OptionError(option, shown, "is not a variable name", remedy)
 
 
 def parse_outputs(value: Any, option: str) -> tuple[str, ...]:
     names: dict[str, None] = {}
     for part in items(value):
         if not is_path(part):
-            _check_variable(part, part, option)
+            _check_variable(part, part, option, f"give names, files and folders separated by commas: {option} x,./results/")
         elif part.startswith(("/", "~")) or ".." in part.split("/"):
             raise OptionError(option, part, "must be a path below the working folder", "for example -o ./results/")
         names[part] = None
@@ -270,7 +268,7 @@ def parse_lang(value: Any, option: str) -> str:
 
 def parse_variable(value: Any, option: str) -> str:
     text = str(value).strip()
-    _check_variable(text, text, option)
+    _check_variable(text, text, option, f"for example {option} run")
     return text
 
 

@@ -85,6 +85,28 @@ def test_env_by_value_by_name_and_by_expression(wire: Wire, run: Run, monkeypatc
     assert env(wire("-e A=b=c -e FROM_KERNEL -e N={depth+1} -e 'B={x}'")) == {"A": "b=c", "FROM_KERNEL": "k", "N": "4", "B": "{x}"}
 
 
+@pytest.mark.parametrize(
+    ("written", "means"),
+    [
+        ('A={d["a b"]}', "1"),
+        ('"A={d["a b"]} of {depth + 1}"', "1 of 4"),
+        ("A={ {'x': depth}['x'] }", "3"),
+        ('A={f"{depth}-"*2}', "3-3-"),
+        ("A={{depth}}", "{depth}"),
+        ("A={{{depth}}}", "{3}"),
+        ("A={depth}}}{{$$depth", "3}{$depth"),
+        ("'A={depth}'", "{depth}"),
+        ("A='{'{depth}'}'", "{3}"),
+        ("A={ ", "{"),
+        ("A=}{", "}{"),
+        ("A=\"$depth and\"' $depth'", "3 and $depth"),
+    ],
+)
+def test_an_expression_may_hold_quotes_blanks_and_braces(wire: Wire, run: Run, written: str, means: str) -> None:
+    run("depth, d = 3, {'a b': 1}").check()
+    assert env(wire(f"-e {written}")) == {"A": means}
+
+
 def test_env_file(wire: Wire, tmp_path: Path) -> None:
     (tmp_path / "some.env").write_text("# words\n\nA=1\nexport B='two words'\nC=over\n")
     assert env(wire("--env-file some.env -e C=line")) == {"A": "1", "B": "two words", "C": "line"}

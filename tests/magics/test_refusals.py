@@ -78,6 +78,16 @@ WRONG = [
     ("--cpus 2", "--cpus", "is not an option", "did you mean --cpu"),
     ("stray", "stray", "stands alone", ""),
     ("--env A={missing}", "--env 'A={missing}'", "missing", "define it first"),
+    ("--env A={1:2}", "--env 'A={1:2}'", "{1:2} is no expression of Python", "write {{ and }}"),
+    ("--env A={}", "--env 'A={}'", "{} is no expression of Python", "write {{ and }}"),
+    ("--env A=$missing", "--env 'A=$missing'", "missing", "write $$"),
+    ("--cpu", "--cpu", "needs a value", "--cpu N"),
+    ("--spot=yes", "--spot 'yes'", "takes no value", "--spot alone"),
+    ("-o b=1", "--output 'b=1'", "not a variable name", "--output x,./results/"),
+    ("--as a,b", "--as 'a,b'", "not a variable name", "--as run"),
+    ("\n#| quiet", "#| quiet", "has no value", "#| quiet: true"),
+    ("\n#| cpu", "#| cpu", "has no value", "#| cpu: N"),
+    ("\n#| cpu: 1\n#| cpu: 2", "#| cpu '2'", "given twice", ""),
     ("--image 'open", "the line", "quote that is not closed, at column", ""),
 ]
 
