@@ -31,6 +31,12 @@ def help_of(field: Field) -> str:
     return f"{', '.join(field.flags)}: " + "; ".join(note for note in notes if note)
 
 
+def named(widget: w.Widget, name: str) -> w.Widget:
+    """The widget with a name that is heard and not seen: a tooltip names no text box, for ipywidgets puts an empty label before it."""
+    widget.description = name
+    return widget.add_class("aci-quiet-label")
+
+
 class Control:
     """A labelled control; subclasses say how the value is shown and read."""
 
@@ -177,9 +183,7 @@ class NamesControl(Control):
 
     def made(self) -> w.Widget:
         self.entry = w.Text(description=label_of(self.field), placeholder=self.field.metavar, tooltip=help_of(self.field))
-        self.chooser = w.SelectMultiple(options=(), rows=4, tooltip=f"choose what to add to {label_of(self.field)}").add_class(
-            "aci-chooser"
-        )
+        self.chooser = named(w.SelectMultiple(options=(), rows=4), f"choose what to add to {label_of(self.field)}").add_class("aci-chooser")
         self.chooser.observe(self._chosen, names="value")
         self.chooser.layout.display = "none"
         self._offered: tuple[tuple[str, str], ...] = ()

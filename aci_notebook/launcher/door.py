@@ -58,7 +58,7 @@ class Variable:
     def label(self) -> str:
         """Name, type and about how large it is."""
         about = f"≈ {size(self.size_bytes)}" if self.size_bytes is not None else "size unknown"
-        return f"{self.name}  ·  {self.type_name}  ·  {about}"
+        return f"{self.name} · {self.type_name} · {about}"
 
 
 class Door:

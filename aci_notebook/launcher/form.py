@@ -31,7 +31,7 @@ from ..watch import estimator
 from . import guide
 from .busy import Busy
 from .cell import values_of, words_of
-from .controls import Control, OthersControl
+from .controls import Control, OthersControl, named
 from .door import Door, Preview, assigned_names
 from .follow import Follower
 from .logview import LogView
@@ -89,12 +89,10 @@ class Launcher:
         return {field.name: control_of(field, self.changed, defaults.get(field.name)) for field in shown}
 
     def _make_sides(self) -> None:
-        self.code = w.Textarea(
-            placeholder="the program that runs in the container", tooltip="code: the program that runs in the container", rows=9
-        ).add_class("aci-code")
+        self.code = named(w.Textarea(placeholder="the program that runs in the container", rows=9), "program").add_class("aci-code")
         self.code.observe(lambda _: self.changed(), names="value")
-        self.cell_view = w.Textarea(disabled=False, rows=9, tooltip="the equivalent cell, to copy").add_class("aci-code")
-        self.resource_view = w.Textarea(rows=9, tooltip="the container group as YAML, to copy").add_class("aci-code")
+        self.cell_view = named(w.Textarea(rows=9), "the equivalent cell, to copy").add_class("aci-code")
+        self.resource_view = named(w.Textarea(rows=9), "the container group as YAML, to copy").add_class("aci-code")
         self.facts = w.HTML().add_class("aci-facts-line")
         self.side = w.Tab([self.cell_view, self.resource_view], titles=("Cell", "Resource"))
 
@@ -120,9 +118,8 @@ class Launcher:
             sections.setdefault(control.field.group, []).append(control.widget)
         sections.setdefault("life", []).append(self.others.widget)
         boxes = {group: w.VBox(parts).add_class("aci-section") for group, parts in sections.items()}
-        rest = [group for group in boxes if group not in OPEN_GROUPS]
-        folded = w.Accordion([boxes[group] for group in rest], titles=[TITLES[group] for group in rest], selected_index=None)
-        fields = w.VBox([*(boxes[group] for group in OPEN_GROUPS), folded]).add_class("aci-fields")
+        folded = [part for group, box in boxes.items() if group not in OPEN_GROUPS for part in (_fold(TITLES[group]), box)]
+        fields = w.VBox([*(boxes[group] for group in OPEN_GROUPS), *folded]).add_class("aci-fields")
         right = w.VBox([w.Label("Program"), self.code, self.side, self.facts]).add_class("aci-right")
         buttons = w.HBox([self.run_button, self.detach_button, self.dry_button, self.cancel_button, self.waiting]).add_class("aci-buttons")
         form = w.HBox([fields, right]).add_class("aci-form")
@@ -199,10 +196,11 @@ class Launcher:
     def start(self, detached: bool = False) -> None:
         """Begins a run with what the form says; the service is spoken to in a thread."""
         if not self.busy.fresh():
-            self.say("this click was made while the one before it waited; nothing was started for it")
+            self.say("a second click beside the first: nothing was started for it")
             return
         session, spec = self.door.prepare(self.values(), self.code.value)
-        self._lock_run(not detached)
+        if not detached:
+            self._lock_run(True)
         place = session.first_word(spec)
         self.say(f"{place}\nstarting …")
 
@@ -210,10 +208,10 @@ class Launcher:
             try:
                 run = session.submit(spec, foreground=not detached)
             except BaseException:
-                self._lock_run(False)
+                self._lock_run(self._following())
                 raise
-            self.say(f"{place}\n{run.name} runs in the background; the list below follows it" if detached else place)
             self.panel.choose(run.run_id)
+            self.say(f"{place}\n{run.name} runs in the background; the list below follows it" if detached else place)
             if detached:
                 run.add_done_callback(self.bring_home)
             else:
@@ -224,17 +222,24 @@ class Launcher:
     def follow(self, run: Run) -> None:
         """Show that run in the form from now on."""
         self.unfollow()
+        self._lock_run(not run.done())
         self.panel.leave_log()
         self.run = run
-        self.results.children = ()
         self.log.clear()
         self._follower = Follower(run, self.log, self.show, self.bring_home).start()
 
     def unfollow(self) -> None:
-        """The form shows something else; the run goes on."""
+        """The form shows something else; the run goes on, and its results are not below another's log."""
         if self._follower is not None:
             self._follower.stop()
             self._follower = None
+        self.run = None
+        self.results.children = ()
+        self._lock_run(False)
+
+    def _following(self) -> bool:
+        """Whether a run of this form is under way."""
+        return self.run is not None and not self.run.done()
 
     @guarded
     def attempt(self, action: Callable[[], None]) -> None:
@@ -322,10 +327,23 @@ class Launcher:
         if self._follower is not None:
             self._follower.stop()
 
+    def retire(self) -> None:
+        """Another form took over: this one rests, and says so."""
+        self.close()
+        for button in (self.run_button, self.detach_button, self.dry_button, self.cancel_button):
+            button.disabled = True
+        self.panel.rest()
+        self.say("a newer form of this notebook has taken over: this one shows what it showed last")
+
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
         found = self.widget._repr_mimebundle_(include=include, exclude=exclude)
         data, metadata = found if isinstance(found, tuple) else (found, {})
         return {**data, "text/plain": guide.text()}, metadata
+
+
+def _fold(title: str) -> w.Widget:
+    """Shows and hides the section after it, by style alone: also while the kernel is busy. An Accordion's titles take no focus."""
+    return w.ToggleButton(description=title, tooltip=f"show or hide the options of {title}").add_class("aci-fold")
 
 
 def _set(widget: w.Widget, text: str) -> None:
@@ -345,9 +363,9 @@ def close_form() -> None:
 
 
 def open_form(magics: AciMagics) -> Launcher:
-    """A new form; the one before it in this kernel stops refreshing."""
+    """A new form; the one before it in this kernel rests."""
     global _live
     if _live is not None:
-        _live.close()
+        _live.retire()
     _live = Launcher(magics)
     return _live

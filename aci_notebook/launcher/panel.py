@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as w
 
 from ..display.header import OUTCOMES, STATES
-from ..display.html import visible
+from ..display.html import el, to_html, visible
 from ..display.numbers import clock, duration
 from ..record import RunRecord
 from ..runs import Run
+from .controls import named
 from .door import Door
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 LOOK_EVERY_S = 0.5
 RUNS_SHOWN = 50
-WIDTHS = (22, 20, 9, 24, 14)
+WIDTHS = (17, 28, 9, 22, 14)
 
 
 class Panel:
@@ -39,12 +40,16 @@ class Panel:
         self._turn = threading.Lock()
         self._records: dict[str, RunRecord] = {}
         self._log_of: tuple[Path, int] | None = None
-        self.list = w.Select(options=(), rows=3, tooltip="runs, newest first").add_class("aci-runs")
+        self.list = named(w.Select(options=(), rows=3), "runs, newest first").add_class("aci-runs")
         self.list.observe(lambda _: self._enable(), names="value")
         self.buttons = {name: w.Button(description=name, tooltip=tip, disabled=True) for name, tip in _BUTTONS.items()}
         for name, button in self.buttons.items():
             button.on_click(lambda _, name=name: self.act(name))
-        head = w.HBox([w.Label("Runs"), *self.buttons.values()]).add_class("aci-buttons")
+        self.steps = {step: w.Button(description=name, tooltip=tip, disabled=True) for step, (name, tip) in _STEPS.items()}
+        for step, button in self.steps.items():
+            button.on_click(lambda _, step=step: self.step(step))
+        self.chosen = w.HTML().add_class("aci-spoken")
+        head = w.HBox([w.Label("Runs"), *self.steps.values(), *self.buttons.values(), self.chosen]).add_class("aci-buttons")
         self.widget = w.VBox([head, self.list]).add_class("aci-panel")
 
     def start(self) -> None:
@@ -53,6 +58,14 @@ class Panel:
 
     def close(self) -> None:
         self._over.set()
+
+    def rest(self) -> None:
+        """No list to choose from any more."""
+        with self._turn:
+            self.close()
+            self._records = {}
+            self.list.disabled = True
+            self._enable()
 
     # -- the list -------------------------------------------------------------------------------------------------
 
@@ -72,10 +85,11 @@ class Panel:
     def refresh(self) -> None:
         """The list as the history is now; the choice stays."""
         with self._turn:
-            self._refresh()
+            if not self._over.is_set():
+                self._refresh()
 
     def _refresh(self) -> None:
-        records = self._door.house().store.records(limit=RUNS_SHOWN)
+        records = self._shown()
         now = datetime.now(UTC)
         self._records = {record.run_id: record for record in records}
         options = tuple((_line(record, now, self._mine(record)), record.run_id) for record in records)
@@ -86,6 +100,20 @@ class Panel:
                 self.list.value = chosen if chosen in self._records else next(iter(self._records), None)
                 self.list.rows = min(8, max(3, len(options)))
         self._enable()
+
+    def _shown(self) -> list[RunRecord]:
+        """The newest runs, and all that are not over, however old; newest first."""
+        store = self._door.house().store
+        found = {record.run_id: record for record in (*store.records(limit=RUNS_SHOWN), *store.unfinished())}
+        return sorted(found.values(), key=lambda record: record.created_at, reverse=True)
+
+    def step(self, by: int) -> None:
+        """The choice one run further. A list's own arrow keys move JupyterLab's cells instead (ipywidgets issue 3912)."""
+        known = list(self._records)
+        if self.list.value in known:
+            self.list.value = known[max(0, min(len(known) - 1, known.index(self.list.value) + by))]
+            line = next(label for label, run_id in self.list.options if run_id == self.list.value)
+            self.chosen.value = to_html(el("span", {"role": "status"}, " ".join(line.split())))
 
     def choose(self, run_id: str) -> None:
         """That run is the chosen one from now on."""
@@ -112,6 +140,8 @@ class Panel:
         }
         for name, button in self.buttons.items():
             button.disabled = not able[name]
+        for button in self.steps.values():
+            button.disabled = record is None
 
     # -- what can be done -----------------------------------------------------------------------------------------
 
@@ -200,6 +230,9 @@ _BUTTONS = {
     "Rerun": "put its options and program into the form, and run it again",
     "Delete": "delete its container group, running or kept",
 }
+
+
+_STEPS = {-1: ("↑ newer", "choose the next newer run"), 1: ("↓ older", "choose the next older run")}
 
 
 def _line(record: RunRecord, now: datetime, mine: Run | None) -> str:

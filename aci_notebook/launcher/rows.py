@@ -11,7 +11,9 @@ import ipywidgets as w
 
 from ..errors import OptionError
 from ..fields import Field
-from .controls import Changed, CheckControl, ChoiceControl, Control, NamesControl, NumberControl, TextControl, help_of, label_of
+from .controls import Changed, CheckControl, ChoiceControl, Control, NamesControl, NumberControl, TextControl, help_of, label_of, named
+
+KINDS_OF_PLACE = ("env", "file")
 
 
 class RowsControl(Control):
@@ -36,12 +38,12 @@ class RowsControl(Control):
     def entries(self, text: str) -> list[w.Widget]:
         word = label_of(self.field)
         if not self.pairs:
-            return [w.Text(value=text, placeholder=self.field.metavar, tooltip=f"{word}: {self.field.metavar}")]
+            return [named(w.Text(value=text, placeholder=self.field.metavar), word)]
         name, _, content = text.partition("=")
         blank = "value; empty: this kernel's" if self.field.metavar.endswith("|K") else "value"
         return [
-            w.Text(value=name, placeholder="NAME", tooltip=f"name of the {word}").add_class("aci-key"),
-            w.Text(value=content, placeholder=blank, tooltip=f"value of the {word}"),
+            named(w.Text(value=name, placeholder="NAME"), f"name of the {word}").add_class("aci-key"),
+            named(w.Text(value=content, placeholder=blank), f"value of the {word}"),
         ]
 
     def _remove(self, row: w.Widget) -> None:
@@ -79,13 +81,11 @@ class SecretsControl(RowsControl):
         name, _, source = text.partition("=")
         kind, _, place = source.partition(":")
         return [
-            w.Text(value=name, placeholder="NAME", tooltip="name of the secret in the container").add_class("aci-key"),
-            w.Dropdown(
-                options=[("env", "env"), ("file", "file")],
-                value=kind if kind in {"env", "file"} else "env",
-                tooltip="where the secret's value is",
+            named(w.Text(value=name, placeholder="NAME"), "name of the secret in the container").add_class("aci-key"),
+            named(
+                w.Dropdown(options=KINDS_OF_PLACE, value=kind if kind in KINDS_OF_PLACE else "env"), "where the secret's value is"
             ).add_class("aci-kind"),
-            w.Text(value=place, placeholder="variable or path; empty: NAME", tooltip="the variable's name, or the file's path"),
+            named(w.Text(value=place, placeholder="variable or path; empty: NAME"), "the variable's name, or the file's path"),
         ]
 
     def joined(self, parts: list[str]) -> str:

@@ -15,12 +15,19 @@ pytestmark = pytest.mark.browser
 
 Open = Callable[..., Book]
 FORM = "import aci_notebook as aci\nfactor = 21\nform = aci.launcher()\nform"
-UNNAMED = """() => [...document.querySelectorAll('.aci-launcher :is(input, select, textarea, button)')].filter(e => {
-    const label = e.labels && [...e.labels].some(l => l.textContent.trim() && getComputedStyle(l).display !== 'none');
-    return !label && !e.getAttribute('aria-label') && !e.title && !e.textContent.trim() && !e.closest('[title]:not([title=""])');
-}).map(e => e.outerHTML.slice(0, 200))"""
 FRAMES = """() => { window.gaps = []; let last = performance.now();
     const tick = now => { window.gaps.push(now - last); last = now; requestAnimationFrame(tick); }; requestAnimationFrame(tick); }"""
+
+
+def names_of_controls(page: Any) -> list[tuple[str, str]]:
+    """Role and name of each control, as Chromium tells a screen reader."""
+    asked = ("textbox", "combobox", "spinbutton", "checkbox", "listbox", "button")
+    told = page.context.new_cdp_session(page)
+    root = told.send("DOM.getDocument")["root"]["nodeId"]
+    form = told.send("DOM.querySelector", {"nodeId": root, "selector": ".aci-launcher"})["nodeId"]
+    trees = [told.send("Accessibility.queryAXTree", {"nodeId": form, "role": role})["nodes"] for role in asked]
+    told.detach()
+    return [(role, node["name"]["value"]) for role, tree in zip(asked, trees, strict=True) for node in tree if not node["ignored"]]
 
 
 def opened_form(book: Open, source: str = FORM, **how: Any) -> Book:
@@ -73,7 +80,7 @@ def test_cancel_ends_the_run_and_its_group(lab: Lab, book: Open) -> None:
     opened.page.locator(".aci-log").get_by_text("up", exact=True).wait_for()
     press(opened, "Cancel")
     opened.page.locator(".aci-header").get_by_text("group deleted").wait_for()
-    assert "cancelled" in opened.page.locator(".aci-spoken").inner_text()
+    assert "cancelled" in opened.page.locator(".aci-shown .aci-spoken").inner_text()
     assert lab.groups_left() == 0
 
 
@@ -91,7 +98,10 @@ def test_every_control_has_a_name_and_the_keyboard_reaches_it(book: Open) -> Non
     for word in ("env", "secret"):
         page.locator(f"button[title^='one more {word}']").click()
     page.locator(".aci-row").nth(1).wait_for()
-    assert page.evaluate(UNNAMED) == []
+    named = names_of_controls(page)
+    assert [control for control in named if not control[1].strip()] == []
+    for control in (("textbox", "program"), ("listbox", "runs, newest first"), ("textbox", "value of the env"), ("combobox", "image")):
+        assert control in named, named
     page.get_by_label("image", exact=True).focus()
     seen = []
     for _ in range(60):
@@ -102,6 +112,50 @@ def test_every_control_has_a_name_and_the_keyboard_reaches_it(book: Open) -> Non
     assert [word for word in seen if word in ("cpu", "memory", "+ add", "pip", "input", "output", "Run", "Dry run")] == [
         "cpu", "memory", "+ add", "+ add", "pip", "+ add", "input", "output", "Run", "Dry run",
     ], seen  # fmt: skip
+
+
+def test_folded_sections_and_the_list_of_runs_need_no_mouse(book: Open) -> None:
+    opened = book("import aci_notebook as aci\nfor n in '12': aci.submit(n).wait()\naci.launcher()", "import time; time.sleep(60)")
+    opened.run(0)
+    page = opened.page
+    newest_says(opened, "✓")
+    chosen = "document.querySelector('.aci-runs select').selectedIndex"
+    page.wait_for_function(f"{chosen} === 0")
+    page.get_by_role("button", name="↓ older").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function(f"{chosen} === 1")
+    opened.run(1)
+    page.locator(".aci-waiting").get_by_text("a cell is running").wait_for()
+    assert page.get_by_label("timeout", exact=True).is_hidden()
+    page.get_by_role("button", name="Life").focus()
+    page.keyboard.press("Space")
+    page.get_by_label("timeout", exact=True).wait_for()
+
+
+def test_a_double_click_starts_one_run(lab: Lab, book: Open) -> None:
+    opened = opened_form(book)
+    program(opened, "print('once')")
+    cell_says(opened, "once")
+    before = lab.requests("create")
+    opened.page.get_by_role("button", name="Run detached", exact=True).dblclick()
+    said = opened.page.locator(".aci-message").get_by_text("runs in the background")
+    newest_says(opened, said.inner_text().partition(" ")[0])
+    newest_says(opened, "✓")
+    assert lab.requests("create") - before == 1
+
+
+def test_a_form_whose_kernel_is_gone_says_so_in_one_sentence(book: Open) -> None:
+    opened = opened_form(book)
+    page = opened.page
+    page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+    page.locator(".aci-launcher.jupyter-widgets-disconnected").wait_for()
+    told = "[...document.querySelectorAll('.aci-launcher, .aci-launcher *')].map(e => getComputedStyle(e, '::before').content)"
+    said = [text for text in page.evaluate(told) if text not in ("none", "normal")]
+    said = [text for text in said if text != '""' and "▸" not in text]
+    assert len(said) == 1
+    assert "lost its kernel. Run the cell again" in said[0]
+    takes_clicks = "getComputedStyle(document.querySelector('.aci-launcher .widget-button')).pointerEvents"
+    assert page.evaluate(takes_clicks) == "none"
 
 
 def test_the_form_says_that_it_must_wait_and_then_does_it_once(lab: Lab, book: Open) -> None:
@@ -241,6 +295,16 @@ def test_a_narrow_form_is_one_column_and_not_cut(book: Open) -> None:
     page.wait_for_function(beside)
     page.set_viewport_size({"width": 760, "height": 1000})
     page.wait_for_function(f"!({beside})")
+    page.get_by_label("image", exact=True).fill("Python:UPPER/Case")
+    page.locator(".aci-problem").get_by_text("is not an image reference").wait_for()
+    for word in ("env", "secret"):
+        page.locator(f"button[title^='one more {word}']").click()
+    page.locator(".aci-row").nth(1).wait_for()
     parts = "document.querySelectorAll('.aci-launcher, .aci-launcher .aci-form, .aci-field')"
     wide = f"[...{parts}].filter(e => e.scrollWidth > e.clientWidth + 1).length"
     assert page.evaluate(wide) == 0
+    page.set_viewport_size({"width": 600, "height": 1000})
+    page.wait_for_function("document.querySelector('.aci-launcher').clientWidth < 260")
+    assert page.evaluate(wide) == 0
+    scrolled = "[...document.querySelectorAll('.aci-presets')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
+    assert page.evaluate(scrolled) == 0

@@ -24,6 +24,7 @@ from aci_notebook.launcher.form import Launcher, open_form
 from aci_notebook.magics import AciMagics
 from aci_notebook.session import Session
 
+TIPS = {"start, and follow it here", "show what would be sent; send nothing", "show the end of its log", "choose the next older run"}
 HOSTILE = '<script>alert(1)</script></style><img src=x onerror="alert(1)">\x1b[2J'
 
 
@@ -214,7 +215,6 @@ def test_the_first_run_in_azure_says_where_it_goes(form: Launcher, until: Until,
     form.code.value = "print(1)"
     form.start()
     assert "runs in Azure: python:" in form.message.value
-    assert "starting" in form.message.value
     until(lambda: form.run is not None and form.run.done())
     assert "runs in Azure: python:" in form.message.value
 
@@ -253,6 +253,35 @@ def test_detached_runs_leave_the_form_free(form: Launcher, until: Until) -> None
     assert form.run is None
     assert not form.run_button.disabled
     assert form.door.magics.ipython.user_ns["late"] == 5
+
+
+def test_what_the_form_follows_decides_about_run_and_cancel(form: Launcher, until: Until) -> None:
+    form.code.value = "import time\nprint('up', flush=True)\ntime.sleep(60)\n1"
+    form.run_button.click()
+    until(lambda: shown(form.log) == ["up"])
+    first: Any = form.run
+    said: list[bool] = []
+    form.cancel_button.observe(lambda change: said.append(change["new"]), names="disabled")
+    form.code.value = "print('beside')"
+    form.start(detached=True)
+    until(lambda: "runs in the background" in form.message.value)
+    assert form.run is first
+    assert said == [], "the run that is followed can be cancelled all the time"
+    form.results.children = (w.HTML("its value"),)
+    beside = form.panel.list.value
+    until(lambda: form.panel._records[beside].outcome is not None)
+    form.panel.buttons["Log"].click()
+    assert shown(form.log) == ["beside"]
+    assert form.results.children == ()
+    assert not form.run_button.disabled
+    assert form.cancel_button.disabled
+    assert first.running()
+    form.panel.choose(first.run_id)
+    form.panel.buttons["Attach"].click()
+    assert form.run_button.disabled
+    form.cancel_button.click()
+    until(lambda: "group deleted" in form.header.value)
+    assert not form.run_button.disabled
 
 
 def test_a_dry_run_shows_the_whole_resource_and_sends_nothing(form: Launcher) -> None:
@@ -314,9 +343,11 @@ def test_a_second_click_made_while_the_first_waited_starts_nothing(form: Launche
     assert form.busy.heard() is not None
     assert form.busy.fresh()
     assert not form.busy.fresh()
-    Kernel.sent = datetime.now(UTC) + timedelta(milliseconds=5)
-    time.sleep(0.01)
-    assert form.busy.fresh()
+    for apart, fresh in ((timedelta(hours=1), False), (timedelta(0), True)):
+        monkeypatch.setattr(room, "SECOND_CLICK", apart)
+        time.sleep(0.01)
+        Kernel.sent = datetime.now(UTC)
+        assert form.busy.fresh() is fresh, "a double click's second half is not fresh, although the first was handled before it"
 
 
 def test_a_cell_that_runs_long_is_said(form: Launcher, until: Until, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,6 +364,12 @@ def test_a_new_form_retires_the_old_one(magics: AciMagics) -> None:
     second = open_form(magics)
     assert first.panel._over.is_set()
     assert not second.panel._over.is_set()
+    first.panel.refresh()
+    assert "has taken over" in first.message.value
+    pressed = [part for part in every(first.widget) if isinstance(part, w.Button) and part.tooltip in TIPS]
+    assert len(pressed) == len(TIPS)
+    assert all(part.disabled for part in pressed)
+    assert not second.run_button.disabled
     second.close()
 
 

@@ -12,8 +12,10 @@ import pytest
 from conftest import Until
 from test_log_view import shown
 
+from aci_notebook.events import Outcome
 from aci_notebook.history import HistoryStore
 from aci_notebook.launcher.form import Launcher
+from aci_notebook.launcher.panel import RUNS_SHOWN
 from aci_notebook.presence import Presence
 from aci_notebook.record import RunRecord
 from aci_notebook.spec import RunSpec
@@ -59,6 +61,45 @@ def test_hostile_names_are_one_harmless_line(form: Launcher, home: Path) -> None
     form.panel.refresh()
     line = lines_of(form)["hostile"]
     assert not {"\x1b", "\n", "\u202e"} & set(line)
+
+
+def test_the_choice_goes_from_run_to_run_without_arrow_keys(form: Launcher, home: Path) -> None:
+    store = HistoryStore(home)
+    for place, run_id in enumerate(("oldest", "middle", "newest")):
+        store.save(record(run_id, created_at=datetime(2026, 2, 1, 12, place, tzinfo=UTC)))
+    store.close()
+    form.panel.choose("middle")
+    newer, older = form.panel.steps[-1], form.panel.steps[1]
+    newer.click()
+    assert form.panel.list.value == "newest"
+    assert "aci-newest" in form.panel.chosen.value
+    older.click()
+    older.click()
+    assert form.panel.list.value == "oldest"
+    last = list(form.panel._records)[-1]
+    form.panel.choose(last)
+    older.click()
+    assert form.panel.list.value == last
+
+
+def test_a_run_that_is_not_over_is_listed_however_old(form: Launcher, home: Path) -> None:
+    store = HistoryStore(home)
+    store.save(record("patient", created_at=datetime(2026, 1, 1, tzinfo=UTC)))
+    for place in range(RUNS_SHOWN):
+        store.save(record(f"later{place}", group="gone", outcome=Outcome("succeeded")))
+    store.close()
+    form.panel.refresh()
+    assert list(form.panel._records)[-1] == "patient"
+    assert len(form.panel._records) > RUNS_SHOWN
+
+
+def test_names_that_differ_at_their_end_can_be_told_apart(form: Launcher, home: Path) -> None:
+    store = HistoryStore(home)
+    store.save(record("sweep", name="sweep-learning-rate-0.0001", outcome=Outcome("restarted"), group="gone"))
+    store.close()
+    form.panel.refresh()
+    assert "sweep-learning-rate-0.0001" in lines_of(form)["sweep"]
+    assert "✗ restarted" in lines_of(form)["sweep"]
 
 
 def test_buttons_follow_what_can_be_done(form: Launcher, home: Path) -> None:
