@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from . import pictures
-from .display.html import NO_MATH, el, minified, style_sheet, to_html, visible
+from .display.header import symbol_of
+from .display.html import NO_MATH, el, minified, shortened, style_sheet, to_html, visible
 from .display.numbers import duration, money
 from .errors import OptionError
 from .pictures import PHASES
@@ -76,7 +77,7 @@ class RunsAccessor:
 
         By default it is the clock where the bars can be seen on it: where the runs fill a twentieth of the time they span.
         """
-        data = _phases(self._frame.sort_values("created_at").tail(limit), now or datetime.now(UTC))
+        data = _phases(self._frame.sort_values("created_at").tail(_limit(limit)), now or datetime.now(UTC))
         if data.empty:
             return Drawing("no runs", data)
         ends = data["begins_s"] + data["lasts_s"]
@@ -96,14 +97,16 @@ class RunsAccessor:
         note = f"{unknown} of {len(self._frame)} runs have no known price and are not in it" if unknown else ""
         spent = bool((data["cost_usd"] > 0).any())
         if len(data) and not spent:
-            note = "; ".join(part for part in ("nothing was spent: the local ACI costs nothing", note) if part)
+            local = "target" in self._frame.columns and bool((self._frame["target"] == "local").all())
+            nothing = "nothing was spent: the local ACI costs nothing" if local else "nothing was spent"
+            note = "; ".join(part for part in (nothing, note) if part)
         return Drawing(_cost_text(data, note), data, figure=pictures.costs(data, note) if spent else None)
 
     def table(self, limit: int = 50) -> Drawing:
         """The newest runs as a table for reading: states, times, sizes, costs, logs."""
         import pandas as pd
 
-        newest = self._frame.sort_values("created_at", ascending=False).head(limit)
+        newest = self._frame.sort_values("created_at", ascending=False).head(_limit(limit))
         logs = Path(self._frame.attrs["aci_home"], "logs") if "aci_home" in self._frame.attrs else None
         runs = [dict(zip(newest.columns, values, strict=True)) for values in newest.itertuples(index=False, name=None)]
         paths = [_log_of(run, logs) for run in runs]
@@ -114,6 +117,13 @@ class RunsAccessor:
         data = pd.DataFrame(rows, columns=list(_TABLE_HEAD))
         text = _aligned([list(_TABLE_HEAD), *rows])
         return Drawing(f"{text}\n{visible(note)}", data, html=_table_html(rows, paths, note))
+
+
+def _limit(given: Any) -> int:
+    """How many runs at most. Raises OptionError."""
+    if isinstance(given, bool) or not hasattr(given, "__index__") or given < 0:
+        raise OptionError("limit", given, "must be a whole number, 0 or more", "for example limit=20")
+    return int(given)
 
 
 def _phases(frame: pd.DataFrame, now: datetime) -> pd.DataFrame:
@@ -153,7 +163,7 @@ def _bars(data: pd.DataFrame, *, clock: bool) -> str:
             cells[start:stop] = _MARKS[phase] * (min(stop, _WIDTH) - start)
         said = ", ".join(f"{phase} {duration(lasts)}" for phase, lasts in zip(phases["phase"], phases["lasts_s"], strict=True) if lasts)
         ended = phases["outcome"].iloc[0] or "not ended"
-        lines.append([_short(str(phases["name"].iloc[0]), 24), f"|{''.join(cells)}|", f"{ended}: {said}" if said else ended])
+        lines.append([shortened(str(phases["name"].iloc[0]), 24), f"|{''.join(cells)}|", f"{ended}: {said}" if said else ended])
     begin = f"from {datetime.fromtimestamp(first, UTC):%Y-%m-%d %H:%M:%S} UTC" if clock else "from each run's beginning"
     legend = "  ".join(f"{_MARKS[phase]} {phase}" for phase in PHASES)
     return f"{_aligned(lines)}\n{begin}, {duration(span)} in all   {legend}"
@@ -185,7 +195,7 @@ def _cost_text(data: pd.DataFrame, note: str) -> str:
         lines = [[f"by {kind}", "runs", "running", "cost"]]
         shown = part.tail(31) if kind == "day" else part.head(12)
         for key, runs, cost, run_s in zip(shown["key"], shown["runs"], shown["cost_usd"], shown["run_s"], strict=True):
-            lines.append([_short(str(key), 48), f"{runs:,}", duration(float(run_s)), money(float(cost))])
+            lines.append([shortened(str(key), 48), f"{runs:,}", duration(float(run_s)), money(float(cost))])
         if len(shown) < len(part):
             lines.append([f"({len(part) - len(shown)} more)", "", "", ""])
         lines.append(["together", f"{int(part['runs'].sum()):,}", duration(float(part["run_s"].sum())), money(total)])
@@ -194,7 +204,6 @@ def _cost_text(data: pd.DataFrame, note: str) -> str:
 
 
 _TABLE_HEAD = ("state", "name", "created (UTC)", "waited", "ran", "image", "size", "cost", "log")
-_SYMBOLS = {"succeeded": "✓", "cancelled": "■"}
 
 
 def _row(run: dict[str, Any]) -> list[str]:
@@ -206,7 +215,7 @@ def _row(run: dict[str, Any]) -> list[str]:
         return "" if value is None or pd.isna(value) else form(value)
 
     outcome = said("outcome", str)
-    state = f"{_SYMBOLS.get(outcome, '✗')} {outcome}" if outcome else f"○ {run['state']}"
+    state = " ".join((symbol_of(outcome or run["state"]), outcome or run["state"]))
     if outcome and outcome != "succeeded" and said("exit_code", str):
         state += f" ({run['exit_code']})"
     spot = said("spot", lambda value: "spot" if value else "")
@@ -267,10 +276,6 @@ def _log_html(path: Path | None) -> str:
     folded = to_html(el("details", {}, el("summary", {}, path.name), el("pre", {"class": "aci-log-end"}, end)))
     link = _link(path)
     return folded + (f'<a href="{link}">whole log</a>' if link else "")  # quote() leaves nothing that ends an attribute
-
-
-def _short(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def _aligned(lines: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:

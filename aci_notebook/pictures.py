@@ -9,7 +9,8 @@ from __future__ import annotations
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
-from .display.html import visible
+from .display.header import symbol_of
+from .display.html import shortened, visible
 from .display.numbers import money
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ PHASES = ("queued", "pulling", "starting", "running", "collecting")
 _COLOURS = dict(zip(PHASES, ("#999999", "#56b4e9", "#e69f00", "#009e73", "#cc79a7"), strict=True))  # colour-blind eyes tell them apart
 _BLUE = "#0072b2"
 _DAY_S = 86_400.0
+DAYS_NAMED = 8
 
 
 def gantt(data: pd.DataFrame, *, clock: bool) -> Any:
@@ -32,11 +34,14 @@ def gantt(data: pd.DataFrame, *, clock: bool) -> Any:
     for phase in PHASES:
         part = data[data["phase"] == phase]
         places = [runs.index(run_id) for run_id in part["run_id"]]
-        axes.barh(places, (part["lasts_s"] / unit).to_numpy(), left=(part["begins_s"] / unit).to_numpy(), color=_COLOURS[phase], height=0.7)
+        lasts, begins = (part["lasts_s"] / unit).to_numpy(), (part["begins_s"] / unit).to_numpy()
+        edge = {"color": _COLOURS[phase], "edgecolor": _COLOURS[phase], "linewidth": 0.8}  # a minute among days is still a line
+        axes.barh(places, lasts, left=begins, height=0.7, **edge)
     last = data.groupby("run_id", sort=False).tail(1)
     for place, (outcome, begins, lasts) in enumerate(zip(last["outcome"], last["begins_s"], last["lasts_s"], strict=True)):
         if outcome != "succeeded":
-            axes.text((begins + lasts) / unit, place, f"  ✗ {outcome}" if outcome else "  …", va="center", fontsize=8, parse_math=False)
+            said = f"  {symbol_of(outcome)} {outcome}" if outcome else "  …"
+            axes.text((begins + lasts) / unit, place, said, va="center", fontsize=8, parse_math=False)
     axes.set_yticks(range(len(runs)), [_label(name, 32) for name in last["name"]], parse_math=False)
     axes.invert_yaxis()
     axes.margins(x=0.12)
@@ -89,7 +94,7 @@ def costs(data: pd.DataFrame, note: str) -> Any:
 def _days(axes: Any, part: pd.DataFrame) -> None:
     part = part.tail(31)
     amounts = part["cost_usd"].to_numpy(dtype=float)
-    places, step = range(len(part)), max(1, len(part) // 8)
+    places, step = range(len(part)), max(1, -(-len(part) // DAYS_NAMED))
     axes.bar(places, amounts, color=_BLUE, width=0.7)
     axes.set_xticks(places[::step], list(part["key"])[::step], fontsize=8, parse_math=False)
     axes.set_xlim(-0.7, max(len(part), 6) - 0.3)
@@ -110,8 +115,7 @@ def _shares(axes: Any, part: pd.DataFrame) -> None:
 
 
 def _label(text: object, limit: int) -> str:
-    shown = visible(str(text)).replace("\n", " ")
-    return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
+    return shortened(visible(str(text)).replace("\n", " "), limit)
 
 
 def _figure(width: float, height: float) -> Any:

@@ -128,6 +128,13 @@ def _state(record: RunRecord) -> tuple[str, str, Tone]:
     return symbol, record.state, tone
 
 
+def symbol_of(word: str) -> str:
+    """The symbol of a state or an outcome, wherever one stands."""
+    if word in STATES:
+        return STATES[word][0]
+    return OUTCOMES.get(word, ("✗", "", "bad"))[0]
+
+
 def _steps(record: RunRecord, now: datetime, word: str) -> tuple[tuple[str, str], ...]:
     spans = record.spans(now)
     open_place = len(spans) - 1 if record.outcome is None else -1

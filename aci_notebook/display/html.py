@@ -129,6 +129,12 @@ def visible(text: str) -> str:
     return _LONE_SURROGATES.sub("\ufffd", text).translate(_SHOWN)
 
 
+def shortened(text: str, limit: int) -> str:
+    """The text without its middle, where it is too long: names and images differ at their ends."""
+    tail = (limit - 1) // 2
+    return text if len(text) <= limit else f"{text[: limit - 1 - tail]}…{text[len(text) - tail :]}"
+
+
 def clean_line(line: str) -> str:
     """One line as a terminal would leave it: last rewrite after a carriage return, backspaces applied, colours kept, nothing else."""
     if is_plain(line):

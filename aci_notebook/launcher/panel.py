@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as w
 
 from ..display.header import OUTCOMES, STATES
-from ..display.html import el, to_html, visible
+from ..display.html import el, shortened, to_html, visible
 from ..display.numbers import clock, duration
 from ..record import RunRecord
 from ..runs import Run
@@ -247,7 +247,9 @@ def _line(record: RunRecord, now: datetime, mine: Run | None) -> str:
     place = "LOCAL" if record.target == "local" else record.location
     who = "this kernel" if mine is not None else record.notebook or "another kernel"
     columns = [f"{symbol} {word}", record.name, took, record.spec.image, who]
-    fixed = "".join(_cut(" ".join(visible(text).split()), width).ljust(width + 1) for text, width in zip(columns, WIDTHS, strict=True))
+    cut = (_cut, *[shortened] * (len(WIDTHS) - 1))
+    shown = [(" ".join(visible(text).split()), width, brief) for text, width, brief in zip(columns, WIDTHS, cut, strict=True)]
+    fixed = "".join(brief(text, width).ljust(width + 1) for text, width, brief in shown)
     return " ".join(part for part in (fixed + place, group) if part).replace(" ", "\u00a0")
 
 

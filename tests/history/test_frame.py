@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -278,6 +279,54 @@ def test_timeline_takes_the_clock_where_it_can_be_seen(store: HistoryStore) -> N
     assert drawing.figure.axes[0].get_xlabel() == "UTC"
 
 
+def test_the_picture_says_each_end_with_the_header_s_symbol(store: HistoryStore) -> None:
+    for second, kind in enumerate(("succeeded", "cancelled", "oom", "stopped")):
+        store.save(ended(run(f"a{second}", begun_at=at(second)), kind))  # type: ignore[arg-type]
+    figure = store.frame().aci.timeline().figure
+    assert [text.get_text().strip() for text in figure.axes[0].texts] == ["■ cancelled", "✗ oom", "■ stopped"]
+
+
+def test_a_minute_among_days_is_still_a_line(store: HistoryStore) -> None:
+    store.save(ended(run("short")))
+    store.save(fold(run("forgotten"), ev.PhaseEntered(START, "running", START)))
+    drawing = store.frame().aci.timeline(now=at(30 * 86_400))
+    short = drawing.figure.axes[0].patches[0]
+    assert short.get_width() < 0.001, "days"
+    assert short.get_linewidth() > 0
+    assert short.get_edgecolor() == short.get_facecolor()
+
+
+def test_names_keep_their_ends(store: HistoryStore) -> None:
+    image = "myregistry.azurecr.io/a-team-with-a-name/and-a-project-with-a-longer-one/train:2026-11-23"
+    for number in range(2):
+        name = f"sweep-of-every-learning-rate-and-every-seed-{number}"
+        store.save(ended(run(f"a{number}", name=name, begun_at=at(number), image=image)))
+    timeline, costs = store.frame().aci.timeline(), store.frame().aci.cost("image")
+    drawn = [label.get_text() for label in timeline.figure.axes[0].get_yticklabels()]
+    assert [label[-7:] for label in drawn] == ["-seed-0", "-seed-1"]
+    assert "seed-0 " in timeline.text
+    assert "seed-1 " in timeline.text
+    assert "train:2026-11-23" in costs.text
+
+
+@pytest.mark.parametrize("number", [8, 9, 14, 31])
+def test_days_do_not_overlap(store: HistoryStore, number: int) -> None:
+    for day in range(number):
+        store.save(ended(run(f"a{day}", begun_at=at(-86_400 * day))))
+    figure = store.frame().aci.cost("day").figure
+    figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
+    assert len(boxes) > 3
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+
+
+@pytest.mark.parametrize("limit", ["x", -3, 2.5, None, True])
+def test_a_wrong_limit_of_a_drawing_is_said(full: HistoryStore, limit: Any) -> None:
+    for draw in (full.frame().aci.timeline, full.frame().aci.table):
+        with pytest.raises(OptionError, match=r"limit.*: must be a whole number"):
+            draw(limit)
+
+
 def test_a_run_of_no_time_at_all_is_drawn(store: HistoryStore, drawn: bool) -> None:
     store.save(fold(run("r1"), ev.Ended(START, ev.Outcome("refused"))))
     drawing = store.frame().aci.timeline()
@@ -312,6 +361,9 @@ def test_cost_of_nothing(store: HistoryStore, drawn: bool) -> None:
     assert local.figure is None
     assert "nothing was spent: the local ACI costs nothing" in local.text
     assert "python:3.12-slim" in (local._repr_html_() or "")
+    store.save(run("a2", target="azure"))
+    store._open().execute("UPDATE runs SET cost_usd = 0")
+    assert "nothing was spent\n" in store.frame().aci.cost().text + "\n", "it was on Azure too, and ended before it cost anything"
 
 
 def test_table(full: HistoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,7 +377,9 @@ def test_table(full: HistoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "a0.log" in lines[5]
     assert "✗ oom (137)" in lines[4]
     assert "1 CPU 1.5 GB spot" in lines[3]
-    assert "○ running" in lines[2]
+    assert "● running" in lines[2]
+    assert "○ queued" in lines[1]
+    assert "■ cancelled" in lines[3]
     html = drawing._repr_html_()
     assert html is not None
     assert "<summary>a0.log</summary>" in html
