@@ -257,7 +257,10 @@ def _end_notes(record: RunRecord) -> list[Note]:
     said = outcome.reason or (record.cancel_reason if outcome.kind == "cancelled" else "")
     said = "" if said == f"exit code {outcome.exit_code}" else said
     kind: Literal["bad", "info"] = "bad" if said and _state(record)[2] == "bad" else "info"
-    notes.append(Note(kind, "; ".join(part for part in (said, outcome.hint) if part)))
+    hint = _brief(outcome.hint)
+    if hint and said:  # a long reason is cut, never its remedy
+        said = _brief(said, max(0, NOTE_CHARS_MAX - len(hint) - 2)).rstrip(".")
+    notes.append(Note(kind, "; ".join(part for part in (said, hint) if part)))
     home = [item for item in record.homes if not item.reason and _home_name(item)]
     if home:
         notes.append(Note("info", "came home: " + _listed([_home_text(item) for item in home])))
@@ -320,6 +323,6 @@ def last_line(text: str) -> str:
     return next((line for line in reversed(lines) if line), "")
 
 
-def _brief(text: str) -> str:
+def _brief(text: str, limit: int = NOTE_CHARS_MAX) -> str:
     shown = " ".join(visible(text).split())
-    return shown if len(shown) <= NOTE_CHARS_MAX else shown[: NOTE_CHARS_MAX - 1] + "…"
+    return shown if len(shown) <= limit else shown[: max(0, limit - 1)] + "…"

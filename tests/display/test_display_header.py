@@ -265,6 +265,14 @@ def test_a_note_is_cut_where_it_would_fill_the_page() -> None:
     assert max(map(len, lines(record, 31))) < 320
 
 
+@pytest.mark.parametrize("hint", ["check the name of --image", "y" * 400])
+def test_a_long_reason_does_not_take_its_remedy_with_it(hint: str) -> None:
+    record = s.ended(s.new(), 9, "pull_failed", reason="The image is not accessible. " * 30, hint=hint)
+    note = lines(record, 10)[-1]
+    assert note.endswith(f"; {hint}" if len(hint) < 300 else "y…")
+    assert len(note) < 320
+
+
 # --- numbers ---------------------------------------------------------------------------------------------------------------------
 
 
