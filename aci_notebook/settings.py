@@ -226,9 +226,10 @@ def _read(path: Path) -> Mapping[str, Any]:
     except PermissionError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}", hint="make it readable for you") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(
-            f"{path} is not valid TOML: {error}", hint="mend that line; values are written as cpu = 2, image = 'alpine'"
-        ) from error
+        hint = "mend that line; values are written as cpu = 2, image = 'alpine'"
+        if "Cannot overwrite" in str(error):
+            hint = "a name stands for one thing: which of the [profile.NAME] is used is said by on = 'NAME'"
+        raise SettingsError(f"{path} is not valid TOML: {error}", hint=hint) from error
 
 
 def _project(folder: Path) -> tuple[Mapping[str, Any], str]:

@@ -48,6 +48,14 @@ def test_each_layer_goes_over_the_one_before(environ: dict[str, str], project: P
     assert cpu(profile="big", session={"cpu": 6}) == (6, "%config AciMagics")
 
 
+def test_a_file_that_has_profile_as_a_setting_and_as_tables_says_which_word_chooses(environ: dict[str, str], project: Path) -> None:
+    write_user(environ, "profile = 'big'\n[profile.big]\ncpu = 5\non = 'local'\n")
+    with pytest.raises(SettingsError, match=r"on = 'NAME'"):
+        Settings(environ, project)
+    write_user(environ, "on = 'big'\n[profile.big]\ncpu = 5\n")
+    assert Settings(environ, project).get("on") == "big"
+
+
 def test_a_bare_azure_variable_sends_nothing_to_azure(environ: dict[str, str], project: Path) -> None:
     environ |= {"AZURE_SUBSCRIPTION_ID": ID, "AZURE_CLIENT_ID": ID, "AZURE_TENANT_ID": ID}
     assert Settings(environ, project).place().target == "local"
