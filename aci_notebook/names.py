@@ -23,11 +23,28 @@ def free_names(code: str) -> list[str]:
     try:
         top = symtable.symtable(code, "<cell>", "exec")
     except SyntaxError:  # await outside a function: fine in a cell, unknown to symtable
-        return []
+        top = symtable.symtable(ast.unparse(_Waitless().visit(tree)), "<cell>", "exec")
     read: set[str] = set()
     bound: set[str] = set()
     _collect(top, read, bound, top=True)
     return sorted(read - bound - KNOWN)
+
+
+class _Waitless(ast.NodeTransformer):
+    """Takes out what only an async function may hold; the names stay."""
+
+    def visit_Await(self, node: ast.Await) -> Any:
+        return self.visit(node.value)
+
+    def visit_AsyncFor(self, node: ast.AsyncFor) -> Any:
+        return self.generic_visit(ast.copy_location(ast.For(node.target, node.iter, node.body, node.orelse), node))
+
+    def visit_AsyncWith(self, node: ast.AsyncWith) -> Any:
+        return self.generic_visit(ast.copy_location(ast.With(node.items, node.body), node))
+
+    def visit_comprehension(self, node: ast.comprehension) -> Any:
+        node.is_async = 0
+        return self.generic_visit(node)
 
 
 def _collect(table: symtable.SymbolTable, read: set[str], bound: set[str], *, top: bool) -> None:

@@ -120,6 +120,12 @@ def test_free_names_of_the_notebook_are_named(run: Run) -> None:
     assert "import math as m" in str(failed)
 
 
+def test_free_names_of_a_cell_that_awaits_are_named(run: Run) -> None:
+    run("delay, source = 0, None").check()
+    cell = "import asyncio\nawait asyncio.sleep(delay)\nasync with source as s:\n    async for t in s:\n        print([u async for u in t])"
+    assert "delay, source exist only in this notebook" in str(run(f"%%aci\n{cell}").error)
+
+
 def test_names_that_the_cell_makes_are_its_own(run: Run) -> None:
     run("x = 1\ni = 2\nexc = 3").check()
     cell = (
