@@ -14,6 +14,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future
 from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
@@ -73,14 +74,17 @@ class UserWish:
         return self._set.wait(timeout_s)
 
 
-class Run:
+class Run(Future[Any]):
     """One run: look at it (`record`, `state`, `log()`), wait for it (`wait`, `result`, `await`), end it (`cancel`).
+
+    What takes futures, takes it: `concurrent.futures.wait` and `as_completed`, `asyncio.wrap_future`.
 
     run = aci_notebook.submit("print('hi')")
     run.wait().state
     """
 
     def __init__(self, record: RunRecord, store: Store) -> None:
+        super().__init__()
         self._record = record
         self._store = store
         self._lock = threading.RLock()
@@ -299,6 +303,11 @@ class Run:
                 return
             self._settled.set()
             callbacks, self._callbacks = self._callbacks, []
+        error = self.exception()
+        if error is not None:
+            self.set_exception(error)  # whoever waits for several futures hears of it
+        else:
+            self.set_result(None)
         for call in callbacks:
             try:
                 call(self)
