@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .display.live import CellView
 from .errors import OptionError
 from .fields import check
+from .parse import parse_variable
 from .runs import RETURNED, Run, raise_failure
 from .session import connect_for, house
 from .table import BY_NAME
@@ -66,12 +67,23 @@ def _say_where(session: Session, spec: RunSpec, shown: Mapping[str, Any]) -> Non
         print(word)  # noqa: T201  # once a kernel: where the money goes
 
 
-def history(**filters: Any) -> pd.DataFrame:
-    """The runs of this machine, newest first: `state, outcome, image, since, until, tag, notebook, name, limit`.
+def history(
+    *,
+    state: Any = None,
+    outcome: Any = None,
+    image: Any = None,
+    since: Any = None,
+    until: Any = None,
+    tag: Any = None,
+    notebook: Any = None,
+    name: Any = None,
+    limit: int | None = None,
+) -> pd.DataFrame:
+    """The runs of this machine, newest first.
 
     aci_notebook.history(state="ended", since="7d")
     """
-    return house().store.frame(**filters)
+    return house().store.frame(state, outcome, image, since, until, tag, notebook, name, limit)
 
 
 def check_options(options: Mapping[str, Any]) -> None:
@@ -93,16 +105,21 @@ def prepared(
 ) -> tuple[Session, RunSpec]:
     """The session and the spec of a program's text or a function."""
     from .exchange import encode
+    from .launch import language
+    from .magics import check_python
 
     inputs = options.pop("inputs", None) or {}
     if not isinstance(inputs, Mapping):
         raise OptionError("inputs", inputs, "is a mapping of names to values", 'for example inputs={"frame": frame}')
     session = connect_for(options)
-    encoded = tuple(encode(name, value) for name, value in inputs.items())
+    encoded = tuple(encode(parse_variable(name, "inputs"), value) for name, value in inputs.items())
     if isinstance(program, str):
         if args or kwargs:
             raise OptionError("args", None, "belong to a function", "give a program's text its values with inputs={…}")
-        return session, session.spec(options, program, inputs=encoded)
+        lang, code = language(options, program)
+        if lang == "python":
+            check_python(program, "program")
+        return session, session.spec(options, code, inputs=encoded)
     from .remote import CODE, packed
 
     if encoded or options.get("outputs"):

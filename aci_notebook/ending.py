@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from . import events as ev
 from .errors import AuthError, Transient
 from .payload import other_run
+from .spec import RunSpec
 from .transitions import HINTS, later, verdict_of_frame, verdict_of_state
 
 if TYPE_CHECKING:
@@ -42,6 +43,11 @@ class Ending:
         said = verdict_of_frame(closing.values, complete=self.stage.record.gaps == 0)
         if said.kind == "stopped":
             return self._by_whom(said)
+        if said.kind == "no_interpreter":
+            spec = self.follower.spec
+            if spec.command:
+                return replace(said, reason=f"the image {spec.image} has no program {spec.command[0]}", hint="choose another --image")
+            return replace(said, reason=f"the image {spec.image} has no {spec.lang} that can run this cell")
         if said.kind == "late" and self.stage.record.since("running") is not None:
             return replace(said, kind="restarted", reason=MOVED, hint=HINTS["restarted"])
         return self._with_outputs(said)
@@ -111,7 +117,7 @@ class Ending:
         missing = {name: homes.get(name, "it did not arrive") for name in wanted if homes.get(name, "it did not arrive")}
         if not missing:
             return outcome
-        words = "; ".join(f"{name.split(':', 1)[1]}: {reason}" for name, reason in missing.items())
+        words = "; ".join(f"{_called(name, spec)}: {reason}" for name, reason in missing.items())
         return replace(outcome, kind="output_missing", reason=words, hint="the program itself succeeded; the other outputs are here")
 
     # -- a signal from outside ------------------------------------------------------------------------------------
@@ -150,3 +156,8 @@ class Ending:
         if stated.kind not in PLATFORM:
             return said
         return replace(said, kind=stated.kind, exit_code=stated.exit_code, reason=stated.reason, hint=stated.hint)
+
+
+def _called(name: str, spec: RunSpec) -> str:
+    """What a person calls something that was asked for: by its name, or as what the function returned."""
+    return f"what {spec.function} returned" if spec.function else name.split(":", 1)[1]

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import json
+import linecache
 import pickle
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,6 +48,9 @@ _GROUP_WORDS = {
     "alive": "about to be deleted; the service does not answer yet",
     "unverified": "possibly still there: %aci gc looks again and deletes it",
 }
+
+
+_FRAME = re.compile(r'  File "([^"]+)", line (\d+), in ')
 
 
 class RemoteError(Exception):
@@ -101,9 +106,21 @@ def _with_remote(cls: type[er.AciError], remote: bytes, data: dict[str, Any]) ->
     message = f"{told.get('type', 'Exception')}: {told.get('message', '')}"
     error = _both(cls, type(cause), message, data)
     error.remote_type = str(told.get("type", ""))
-    error.remote_traceback = str(told.get("traceback", ""))
+    error.remote_traceback = _with_sources(str(told.get("traceback", "")))
     error.__cause__ = cause
     return error
+
+
+def _with_sources(text: str) -> str:
+    """The traceback with the lines of the notebook's own functions: only this process has their source."""
+    lines = text.split("\n")
+    found = []
+    for line, after in zip(lines, [*lines[1:], ""], strict=True):
+        found.append(line)
+        frame = _FRAME.match(line)
+        if frame and not after.startswith("    ") and (source := linecache.getline(frame.group(1), int(frame.group(2))).strip()):
+            found.append(f"    {source}")
+    return "\n".join(found)
 
 
 def _rebuilt(told: Mapping[str, Any]) -> BaseException:

@@ -159,7 +159,7 @@ _magic: Any = AciMagics.aci
 _magic.getdoc = _page  # what %%aci? shows; IPython asks for it, it is not made at load
 
 
-def check_python(cell: str) -> None:
+def check_python(cell: str, option: str = "%%aci") -> None:
     """A cell that cannot be Python is refused here: a container that only finds a syntax error costs as much as any."""
     try:
         compile(cell, "<cell>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
@@ -168,7 +168,7 @@ def check_python(cell: str) -> None:
         hint = f"{source}\n{' ' * max((error.offset or 1) - 1, 0)}^" if source else ""
         if source.lstrip().startswith(("%", "!")):
             hint += "\nIPython's % and ! lines do not travel; use --pip for packages, --lang bash for shell commands"
-        raise OptionError("%%aci", None, f"line {error.lineno} of the cell: {error.msg}", hint) from None
+        raise OptionError(option, None, f"line {error.lineno} of the cell: {error.msg}", hint) from None
 
 
 def bodyless(lines: list[str]) -> list[str]:

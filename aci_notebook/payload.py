@@ -155,6 +155,7 @@ def _job(spec: RunSpec, run_id: str, now: datetime) -> dict[str, Any]:
         "argv": argv,
         "inputs": [{"name": item.name, "file": f"in-{place}", "format": item.format} for place, item in enumerate(spec.inputs)],
         "outputs": list(spec.outputs),
+        "function": bool(spec.function),
         "paths": list(spec.output_paths),
         "requirements": requirements(spec),
         "timeout_s": spec.timeout_s,

@@ -6,7 +6,10 @@ What runs there is a few lines that call it; so everything that holds for a cell
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+import inspect
+import operator
+import types
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
@@ -43,14 +46,32 @@ def packed(function: Callable[..., Any], args: tuple[Any, ...] = (), kwargs: Map
     if not callable(function):
         raise OptionError("function", function, "is neither a program's text nor a function", "aci_notebook.run(fn, args=(1, 2))")
     name = getattr(function, "__name__", type(function).__name__)
+    if not isinstance(args, tuple | list):
+        raise OptionError("args", args, "is a tuple of the function's arguments", f"args=({args!r},)")
+    _check_call(function, name, args, kwargs or {})
     try:
         return Call(name, encode(CALLED, (function, args, dict(kwargs or {}))))
     except OptionError as error:
         raise OptionError(name, None, error.rule, "pass plain data, and open files and connections inside the function") from error
 
 
+def _check_call(function: Callable[..., Any], name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Raises OptionError for arguments that the function does not take: a container that only finds that costs as much as any."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # not every callable says what it takes
+        return
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise OptionError(name, None, f"does not take these arguments: {error}", f"it is {name}{signature}") from None
+
+
 class RemoteFunction(Generic[P, T]):
-    """A function that runs in a container group when it is called; `.submit` returns the Run at once, `.local` runs it here."""
+    """A function that runs in a container group when it is called; `.submit` returns the Run at once, `.local` runs it here.
+
+    In a container it is the function itself: what calls itself, or another remote function, calls it there.
+    """
 
     def __init__(self, function: Callable[P, T], options: Mapping[str, Any]) -> None:
         self._function = function
@@ -71,6 +92,15 @@ class RemoteFunction(Generic[P, T]):
     def local(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """The function itself, in this process."""
         return self._function(*args, **kwargs)
+
+    def __get__(self, instance: object, owner: type | None = None) -> RemoteFunction[..., T]:
+        """The method of an object, as functions of a class become."""
+        if instance is None:
+            return self
+        return RemoteFunction(types.MethodType(self._function, instance), self._options)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return operator.itemgetter(0), ((self._function,),)  # plain: this package is not there
 
     def __repr__(self) -> str:
         options = ", ".join(f"{name}={value!r}" for name, value in self._options.items())

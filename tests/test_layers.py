@@ -95,7 +95,7 @@ MAY: dict[str, set[str]] = {
     "completion": {"errors", "fields", "line", "peek", "pricing", "settings", "table", "verbs"},
     "colours": set(),
     "extension": {"colours", "completion", "errors", "history", "magics", "peek", "presence", "settings", "sweep"},
-    "api": {"display", "errors", "exchange", "fields", "launch", "remote", "runs", "session", "table", "watch"},
+    "api": {"display", "errors", "exchange", "fields", "launch", "magics", "parse", "remote", "runs", "session", "table", "watch"},
     "remote": {"api", "errors", "exchange", "runs"},
 }
 

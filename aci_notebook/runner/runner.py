@@ -995,7 +995,7 @@ class Results:
 # ── the runner ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 DEFAULTS: Dict[str, Any] = {
-    "run": "", "language": "argv", "argv": [], "inputs": [], "outputs": [], "paths": [], "requirements": [],
+    "run": "", "language": "argv", "argv": [], "inputs": [], "outputs": [], "function": False, "paths": [], "requirements": [],
     "timeout_s": 86400, "start_by": None, "retries": 0, "linger_s": 600, "burst_bytes": 2_000_000,
     "rate_bytes_s": 1_000_000, "mask": [], "memory_gb": None, "objects_limit_bytes": 1_000_000,
     "display_limit_bytes": 262_144, "python": "",
@@ -1453,7 +1453,7 @@ class Body:
 
     def error(self, error: BaseException) -> None:
         """Note an exception: as text for the log and as data for the notebook."""
-        own_frames_off(error)
+        own_frames_off(error, calls=bool(self.job["function"]))
         text = self.masker.text("".join(traceback.format_exception(type(error), error, error.__traceback__)))
         if len(text) > 65536:
             text = text[:16384] + "\n  [... the middle is left out ...]\n" + text[-49152:]
@@ -1638,8 +1638,11 @@ def is_silenced(source: str) -> bool:
     return last == ";"
 
 
-def own_frames_off(error: BaseException) -> None:
-    """Take the bootstrap's frames (and asyncio's below a body that awaits) off an exception and its chain."""
+def own_frames_off(error: BaseException, *, calls: bool = False) -> None:
+    """Take the bootstrap's frames (and asyncio's below a body that awaits) off an exception and its chain.
+
+    A body that calls a function of somebody else's is a frame of ours too.
+    """
     seen = set()
     queue: List[Optional[BaseException]] = [error]
     while queue:
@@ -1656,7 +1659,7 @@ def own_frames_off(error: BaseException) -> None:
             tail = tail.tb_next
         files = [entry.tb_frame.f_code.co_filename for entry in entries]
         if own in files:
-            first = files.index(CELL) if CELL in files else len(files) - files[::-1].index(own)
+            first = files.index(CELL) + calls if CELL in files else len(files) - files[::-1].index(own)
             at.__traceback__ = entries[first] if first < len(entries) else None
 
 

@@ -210,6 +210,13 @@ def test_other_languages(run: Run) -> None:
     assert "shebang bash\n" in run("%%aci\n#!/bin/bash\n[[ -n $BASH_VERSION ]] && echo shebang bash").check().stdout
 
 
+def test_what_the_image_lacks_is_named(run: Run) -> None:
+    assert "has no nosuchlang" in str(run("%%aci --lang nosuchlang\n1").error)
+    failed = run("%aci run --image alpine -- nosuchprogram --flag").error
+    assert "the image alpine has no program nosuchprogram" in str(failed)
+    assert "--lang" not in str(failed)
+
+
 def test_a_command_without_a_cell(run: Run) -> None:
     assert "5 six\n" in run("%aci run --image alpine -e N=5 -- sh -c 'echo $N six'").check().stdout
 

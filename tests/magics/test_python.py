@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from collections.abc import Callable
+from concurrent import futures
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from referencing.jsonschema import DRAFT4
 from shells import Run
 
 import aci_notebook as aci
-from aci_notebook.errors import OptionError, RunFailed
+from aci_notebook.errors import OptionError, OutputMissing, RunFailed
 
 SCHEMA = Path(__file__).parents[1] / "data" / "containerInstance-2023-05-01.json"  # Azure/azure-resource-manager-schemas, as published
 
@@ -44,6 +46,75 @@ def test_remote_functions(run: Run) -> None:
     assert far.__name__ == "add"
     with pytest.raises(OptionError, match="did you mean cpu"):
         aci.remote(cpux=2)
+
+
+def test_a_remote_function_calls_itself_and_others_there(run: Run) -> None:
+    run(
+        "import aci_notebook as aci\n@aci.remote(quiet=True)\ndef count(n): return n and 1 + count(n - 1)\n"
+        "@aci.remote(quiet=True)\ndef twice(n): return count(n) + count(n)"
+    ).check()
+    assert run("twice(3)").check().value == 6
+    run("%%aci -q -i count -o x\nx = count(4)").check()
+    assert run("x").value == 4
+
+
+def test_a_remote_function_of_a_class_is_a_method(run: Run) -> None:
+    run(
+        "import aci_notebook as aci\nclass Scale:\n    by = 3\n    @aci.remote(quiet=True)\n    def of(s, x, y=1): return s.by * x + y"
+    ).check()
+    assert run("Scale().of(2)").check().value == 7
+    assert run("Scale().of.submit(2, y=0).result(60)").check().value == 6
+    assert run("Scale().of.local(1), Scale.of.local(Scale(), 1)").check().value == (4, 4)
+
+
+def test_arguments_that_the_function_does_not_take_are_refused_here(run: Run, creates: Callable[[], int]) -> None:
+    before = creates()
+    with pytest.raises(OptionError, match=r"add: does not take these arguments: missing a required argument: 'a'\nit is add\(a: 'int'"):
+        aci.submit(add)
+    with pytest.raises(OptionError, match="got an unexpected keyword argument 'c'"):
+        aci.remote(add)(1, c=2)
+    with pytest.raises(OptionError, match="args '12': is a tuple of the function's arguments"):
+        aci.run(add, args="12")  # type: ignore[arg-type]
+    assert creates() == before
+
+
+def test_a_program_is_checked_as_a_cell_is(run: Run, creates: Callable[[], int]) -> None:
+    before = creates()
+    with pytest.raises(OptionError, match="program: line 2 of the cell: invalid syntax"):
+        aci.run("x = 1\ny = = 2")
+    with pytest.raises(OptionError, match="inputs 'two words': is not a variable name"):
+        aci.run("1", inputs={"two words": 1})
+    assert creates() == before
+    assert aci.run("#!/bin/sh\necho from $((1 + 1))", quiet=True).log() == "from 2\n"
+    with pytest.raises(TypeError, match="unexpected keyword argument 'stat'"):
+        aci.history(stat="failed")  # type: ignore[call-arg]
+
+
+def test_what_a_function_returns_and_cannot_travel_is_named(run: Run) -> None:
+    def several() -> Any:
+        yield 1
+
+    with pytest.raises(OutputMissing, match="what several returned: cannot be pickled"):
+        aci.submit(several).result(60)
+
+
+def test_the_traceback_of_a_function_is_its_own(run: Run) -> None:
+    failed = run("import aci_notebook as aci\ndef half(x):\n    return x / 0  # not half\naci.run(half, args=(1,), quiet=True)").error
+    assert "return x / 0  # not half" in failed.remote_traceback
+    assert "aci_called" not in failed.remote_traceback
+    assert failed.remote_traceback.count("File ") == 1
+    assert "aci_called" not in aci.submit(len, args=(5,)).exception(60).remote_traceback
+
+
+def test_what_waits_for_futures_waits_for_runs(run: Run) -> None:
+    good, bad = aci.submit("1"), aci.submit("1/0")
+    assert {*futures.as_completed([good, bad], timeout=60)} == {good, bad}
+    later = aci.submit("import time; time.sleep(100)")
+    done, not_done = futures.wait([good, bad, later], timeout=0)
+    assert (done, not_done) == ({good, bad}, {later})
+    assert futures.wait([later, bad], return_when=futures.FIRST_EXCEPTION).not_done == {later}
+    later.cancel()
+    assert futures.wait([later], timeout=30).done == {later}
 
 
 def test_an_exception_of_a_function_is_its_own_class(run: Run) -> None:
