@@ -40,6 +40,7 @@ class Panel:
         self._turn = threading.Lock()
         self._records: dict[str, RunRecord] = {}
         self._log_of: tuple[Path, int] | None = None
+        self._watched: RunRecord | None = None
         self.list = named(w.Select(options=(), rows=3), "runs, newest first").add_class("aci-runs")
         self.list.observe(lambda _: self._enable(), names="value")
         self.buttons = {name: w.Button(description=name, tooltip=tip, disabled=True) for name, tip in _BUTTONS.items()}
@@ -77,6 +78,7 @@ class Panel:
                 seen = now
                 self._form.attempt(self.refresh)
             self._form.attempt(self._follow_log)
+            self._form.attempt(self._follow_state)
 
     def _stamp(self) -> tuple[Any, ...]:
         path = self._door.house().store.path
@@ -164,7 +166,7 @@ class Panel:
             self._form.in_thread(lambda: self._form.follow(self._door.magics.session_of(record).adopt(record)))
 
     def log(self, record: RunRecord) -> None:
-        """The end of the log file; it is followed as it grows."""
+        """The end of the log file; it is followed as it grows, and so is the run's state."""
         mine = self._mine(record)
         if mine is not None and mine.running():
             self._form.follow(mine)
@@ -173,10 +175,19 @@ class Panel:
         self._form.show(record, mine=False)
         path = Path(record.log_path)
         self._log_of = (path, self._form.log.open_file(path))
+        self._watched = record
 
     def leave_log(self) -> None:
         """The log view shows something else now."""
-        self._log_of = None
+        self._log_of = self._watched = None
+
+    def _follow_state(self) -> None:
+        """The header of a run that is driven elsewhere, as the history has it; the clock goes on until it is over."""
+        before = self._watched
+        now = self._records.get(before.run_id) if before is not None else None
+        if now is not None and (now != before or now.outcome is None) and self._watched is before:
+            self._watched = now
+            self._form.show(now, mine=False)
 
     def _follow_log(self) -> None:
         watched = self._log_of

@@ -157,20 +157,24 @@ def test_the_log_of_a_run_is_its_file_and_is_followed(form: Launcher, home: Path
     until(lambda: shown(form.log) == ["one", "two"])
 
 
-def test_a_run_of_a_living_kernel_is_looked_at_and_not_taken(form: Launcher, home: Path, tmp_path: Path) -> None:
+def test_a_run_of_a_living_kernel_is_looked_at_and_not_taken(form: Launcher, home: Path, until: Until, tmp_path: Path) -> None:
     other = Presence(home)
     other.hold()
     path = tmp_path / "alive.log"
     path.write_bytes(b"theirs\n")
     store = HistoryStore(home)
-    store.save(record("alive", kernel=other.id, log_path=str(path)))
-    store.close()
+    store.save(record("alive", kernel=other.id, phase="running", log_path=str(path)))
     try:
         form.panel.choose("alive")
         form.panel.buttons["Attach"].click()
         assert shown(form.log) == ["theirs"]
         assert "another kernel" in form.message.value
         assert form.run is None
+        assert "running" in form.header.value
+        store.save(record("alive", kernel=other.id, outcome=Outcome("failed", 3), group="gone", log_path=str(path)))
+        store.close()
+        until(lambda: "exit code 3" in form.header.value)
+        assert "failed aci-alive" in form.spoken.value
     finally:
         other.release()
 
