@@ -238,7 +238,17 @@ class OthersControl:
 
     def values(self) -> dict[str, Any]:
         """The options' values as the line gives them. Raises OptionError."""
-        return dict(parse(self.entry.value, self._evaluate, self._table).values)
+        found = parse(self.entry.value, self._evaluate)
+        options = {field.name: field for field in FIELDS}
+        for name in found.values:
+            field = options[name]
+            if field not in self._table:
+                rule = "is about a cell's own output, or a button here" if field.of == "call" else "has a field of its own in this form"
+                raise OptionError(field.option, None, rule, f"here belong {' '.join(item.option for item in self._table)}")
+        if found.wants_help or found.command:
+            word = "--help" if found.wants_help else "--"
+            raise OptionError(word, None, "has no place in this form", "%%aci --help lists the options; a command is for %aci run")
+        return dict(found.values)
 
     def put(self, text: str) -> None:
         self.entry.value = text

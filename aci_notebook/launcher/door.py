@@ -20,6 +20,7 @@ from ..launch import language, prepared
 from ..magics import check_python
 from ..names import check_names
 from ..parse import parse_inputs
+from ..payload import PAYLOAD_LIMIT_BYTES
 from ..preview import as_yaml, estimate_lines, warnings
 from ..session import connect_for
 from ..spec import Input, RunSpec
@@ -117,7 +118,7 @@ class Door:
         except AciError as error:
             return Preview(cell, error=str(error), option=getattr(error, "option", ""))
         text = as_yaml(plan).replace(record.run_id, ID_WORD)
-        notes = (*self._program_notes(values, code, spec), *warnings(spec))
+        notes = (*self._program_notes(values, code, spec), *_size_notes(spec, plan.payload_bytes), *warnings(spec))
         return Preview(cell, text, "; ".join(estimate_lines(session, spec, plan.location)), notes)
 
     def _session(self, values: Mapping[str, Any]) -> tuple[Session, dict[str, Any]]:
@@ -153,6 +154,13 @@ class Door:
         """The session and the whole spec, variables encoded. Raises OptionError; sends nothing."""
         session, given = self._session(values)
         return session, prepared(self.magics, session, given, code)
+
+
+def _size_notes(spec: RunSpec, without_inputs: int) -> Iterator[str]:
+    """Whether the variables may be too large; what they have once they are encoded is known when they are sent."""
+    about = sum(item.size_bytes for item in spec.inputs)
+    if without_inputs + about > PAYLOAD_LIMIT_BYTES:
+        yield f"--input: about {size(about)} of variables; one request carries {size(PAYLOAD_LIMIT_BYTES)}, code and runner with them"
 
 
 def _variable(name: str, value: Any) -> Variable | None:

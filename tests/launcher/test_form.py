@@ -157,11 +157,21 @@ def test_rules_between_fields_are_said_too(form: Launcher) -> None:
     assert "Spot groups have at most" in form.facts.value
 
 
+WRONG_OTHERS = (
+    ("--retries x", "whole number"),
+    ("--retrys 2", "did you mean"),
+    ("--detach", "a button here"),
+    ("--retries 2 -- sleep 1", "%aci run"),
+    ("--help", "has no place in this form"),
+    ("--cpu 2", "has a field of its own"),
+)
+
+
 def test_options_without_a_control_are_written_as_in_a_line(form: Launcher) -> None:
     form.code.value = "1"
     form.others.entry.value = "--retries 2"
     assert form.cell == "%%aci --retries 2\n1"
-    for wrong, said in (("--retries x", "whole number"), ("--retrys 2", "did you mean"), ("--cpu 2", "is not an option")):
+    for wrong, said in WRONG_OTHERS:
         form.others.entry.value = wrong
         assert said in form.others.problem.value
         assert "marked fields" in form.facts.value
@@ -184,6 +194,16 @@ def test_variables_are_offered_with_type_and_size_and_never_changed(form: Launch
     form.controls["inputs"].entry.value = "frame,half=frame.head()"
     form.controls["inputs"].chooser.value = ()
     assert form.values()["inputs"] == "half=frame.head()"
+
+
+def test_variables_that_are_too_large_are_said_before_they_are_sent(form: Launcher) -> None:
+    space = form.door.magics.ipython.user_ns
+    space["big"], space["small"] = bytearray(3_000_000), bytearray(3_000)
+    form.code.value = "1"
+    form.controls["inputs"].put("small")
+    assert "one request carries" not in form.facts.value
+    form.controls["inputs"].put("small,big")
+    assert "--input: about 3.0 MB of variables; one request carries 2.5 MB" in form.facts.value
 
 
 def test_rows_are_added_and_removed(form: Launcher) -> None:
