@@ -6,13 +6,15 @@ import asyncio
 import http.client
 import json
 import os
+import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from aci_notebook.local.runtimes.attempt import Attempt, Launch
+from aci_notebook.local.runtimes.attempt import Attempt, Launch, Watch
 
 from .conftest import Server, processes_of, shell
 
@@ -211,3 +213,41 @@ def test_the_body_of_an_update_is_in_the_answer(process: Server, name: str) -> N
     assert answer.json["tags"] == {"a": "b"}
     assert answer.json["properties"]["containers"][0]["properties"]["command"][2] == "sleep 61"
     assert answer.json["properties"]["provisioningState"] == "Updating"
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_a_start_that_is_given_up_just_when_it_succeeds_leaves_no_container(tmp_path: Path, turns: int) -> None:
+    """A group deleted at that moment was deleted when its program had ended, and no sooner."""
+    (tmp_path / "presence").touch()
+    (tmp_path / "attempt").mkdir()
+    launch = Launch((sys.executable, "-c", "import time; time.sleep(60)"), {}, tmp_path)
+
+    handles: list[Attempt] = []
+
+    async def live() -> None:
+        handles.append(await Attempt.begin(tmp_path / "attempt", launch, Watch(tmp_path / "presence", 60)))
+        await handles[0].wait()
+
+    async def give_up() -> bool:
+        begun = asyncio.create_task(live())
+        while not (tmp_path / "attempt" / "alive").exists():
+            await asyncio.sleep(0)
+        deadline = time.monotonic() + 20
+        handed_over = False
+        while not (tmp_path / "attempt" / "started.json").exists():
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.01) if not handed_over else time.sleep(0.001)
+            handed_over = (tmp_path / "attempt" / "text-0").exists()  # from here on the loop stands still: what comes, comes at once
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        begun.cancel()
+        await asyncio.wait({begun}, timeout=20)
+        heard = begun.cancelled()
+        for handle in handles:
+            await handle.kill(graceful=False)
+        return heard
+
+    assert asyncio.run(give_up())
+    child = json.loads((tmp_path / "attempt" / "started.json").read_text())["child"]
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)

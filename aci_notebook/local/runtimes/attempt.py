@@ -159,7 +159,8 @@ class Attempt:
                 if died or asyncio.get_running_loop().time() > deadline:
                     raise StartFailed("the process that guards the container did not come up")
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._news.wait(), 0.25)
+                    async with asyncio.timeout(0.25):  # Python 3.11's wait_for forgets to be cancelled when the news come just then
+                        await self._news.wait()
                 self._news.clear()
 
     def _guardian_lives(self) -> bool:

@@ -66,7 +66,8 @@ class Images:
         pull = self._begin(image, credentials_for(image, plan.registries))
         assert pull.task is not None
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(pull.resolved.wait(), FIRST_WORD_S)
+            async with asyncio.timeout(FIRST_WORD_S):
+                await pull.resolved.wait()
         if pull.task.done() and not pull.task.cancelled() and isinstance(failed := pull.task.exception(), EngineFailed):
             if is_refusal(str(failed)) or image.startswith("localhost/"):  # a name for images made here: no registry has it
                 raise errors.image_inaccessible(image, plan.name, f" ({failed})") from failed
