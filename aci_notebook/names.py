@@ -12,7 +12,8 @@ from typing import Any
 from .errors import OptionError
 
 ONLY_HERE = {"get_ipython", "display", "In", "Out", "_ih", "_oh", "_dh"}  # IPython puts the first two among the builtins
-KNOWN = (frozenset(dir(builtins)) | {"__file__", "__name__", "__doc__", "__builtins__"}) - ONLY_HERE
+OF_SITE = {"exit", "quit", "copyright", "credits", "license", "help"}  # every Python has them; a notebook has others of these names
+KNOWN = (frozenset(dir(builtins)) | OF_SITE | {"__file__", "__name__", "__doc__", "__builtins__"}) - ONLY_HERE
 
 
 def free_names(code: str) -> list[str]:

@@ -210,6 +210,12 @@ def test_other_languages(run: Run) -> None:
     assert "shebang bash\n" in run("%%aci\n#!/bin/bash\n[[ -n $BASH_VERSION ]] && echo shebang bash").check().stdout
 
 
+def test_exit_is_every_pythons(run: Run) -> None:
+    assert run("'exit' in globals()").value  # IPython's own, which is not to be shipped
+    assert run("%%aci -q\nexit()").error is None
+    assert "exit code 2" in str(run("%%aci -q\nquit(2)").error)
+
+
 def test_what_the_image_lacks_is_named(run: Run) -> None:
     assert "has no nosuchlang" in str(run("%%aci --lang nosuchlang\n1").error)
     failed = run("%aci run --image alpine -- nosuchprogram --flag").error
