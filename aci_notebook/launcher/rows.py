@@ -85,7 +85,7 @@ class SecretsControl(RowsControl):
             named(
                 w.Dropdown(options=KINDS_OF_PLACE, value=kind if kind in KINDS_OF_PLACE else "env"), "where the secret's value is"
             ).add_class("aci-kind"),
-            named(w.Text(value=place, placeholder="variable or path; empty: NAME"), "the variable's name, or the file's path"),
+            named(w.Text(value=place, placeholder="variable or path"), "the variable's name, or the file's path; empty: as the name"),
         ]
 
     def joined(self, parts: list[str]) -> str:

@@ -107,6 +107,8 @@ def test_every_control_has_a_name_and_the_keyboard_reaches_it(book: Open) -> Non
     for _ in range(60):
         page.keyboard.press("Tab")
         seen.append(page.evaluate("(e => e.labels?.[0]?.textContent || e.textContent || e.placeholder)(document.activeElement)"))
+        ringed = "(s => s.outlineStyle !== 'none' || s.boxShadow !== 'none')(getComputedStyle(document.activeElement))"
+        assert page.evaluate(ringed), f"nobody sees that {seen[-1]} has the focus"
         if seen[-1] == "Dry run":
             break
     assert [word for word in seen if word in ("cpu", "memory", "+ add", "pip", "input", "output", "Run", "Dry run")] == [

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aci_notebook.display.html import clean_line, el, is_plain, style_sheet, terminal_nodes, to_html, visible
+from aci_notebook.display.html import clean_line, el, is_plain, minified, style_sheet, terminal_nodes, to_html, visible
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -30,6 +30,15 @@ HOSTILE = [
     "\ud800lone",
     "&amp;&lt;",
 ]
+
+
+def test_a_smaller_style_sheet_means_the_same() -> None:
+    whole = """/* "why" */
+    .form :focus-visible,  .form  :is(input, select):focus { outline : 2px  solid red ; }
+    .form > .part::before { content: "one, two:  three; four"; /* x */ }"""
+    assert minified(whole) == (
+        '.form :focus-visible,.form :is(input,select):focus{outline :2px solid red;}.form>.part::before{content:"one, two:  three; four";}'
+    )
 
 
 class Parsed(HTMLParser):
