@@ -41,9 +41,7 @@ def run(program: str | Callable[..., Any], *, args: tuple[Any, ...] = (), kwargs
         watch(started, view)
     show_results(started, view)
     if started.record.outcome is not None and started.record.outcome.kind in {"succeeded", "output_missing"}:
-        from .launch import save_paths
-
-        save_paths(started)
+        started.save()
     raise_failure(started)
     return started
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import pickle
 import sys
+import tarfile
 import zipfile
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -76,6 +77,22 @@ def encode(name: str, value: Any) -> Input:
 def decode(data: bytes) -> Any:
     """The variable that came home. What the cell itself made is unpickled, nothing else."""
     return pickle.loads(data)  # noqa: S301  # the person's own cell made it, in a container that only she started
+
+
+def unpack(data: bytes, folder: Path) -> dict[str, str]:
+    """Writes the files of a gzipped tar below the folder; what could not be written, and why. Nothing is written outside it."""
+    left: dict[str, str] = {}
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
+        for member in archive:
+            try:
+                archive.extract(member, folder, filter="data")
+            except (tarfile.LinkOutsideDestinationError, tarfile.AbsoluteLinkError):
+                left[member.name] = f"it is a link to {member.linkname}, out of the folder"
+            except tarfile.FilterError as error:
+                left[member.name] = str(error)
+            except OSError as error:
+                left[member.name] = error.strerror or str(error)
+    return left
 
 
 def _type_name(value: Any) -> str:

@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from . import events as ev
+from .errors import OutputMissing
 from .failures import failure
 from .record import RunRecord, fold
 
@@ -186,6 +187,18 @@ class Run(Future[Any]):
         from .exchange import decode
 
         return {name[4:]: decode(item.data) for name, item in self._objects.items() if name.startswith("var:")}
+
+    def save(self, folder: str | os.PathLike[str] = ".") -> None:
+        """Writes the files and folders of -o that came home below a folder of this machine. OutputMissing names what could not be."""
+        from .exchange import unpack
+
+        left: dict[str, str] = {}
+        for name, item in self._objects.items():
+            if name.startswith("path:"):
+                left |= unpack(item.data, Path(folder))
+        if left:
+            words = "; ".join(f"{name}: {why}" for name, why in left.items())
+            raise OutputMissing(f"{words} (run {self.name})", hint="the program itself succeeded; the other files are here")
 
     def __await__(self) -> Generator[Any, None, Run]:
         return asyncio.to_thread(self.wait).__await__()

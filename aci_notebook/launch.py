@@ -36,7 +36,9 @@ def launch(magics: AciMagics, values: Mapping[str, Any], code: str | None, comma
         return None
     detach = bool(call.get("detach"))
     if detach and (spec.outputs or spec.output_paths) and not call.get("as_name"):
-        raise OptionError("--output", ",".join(spec.outputs), "needs --as NAME in a detached run", "outputs are then in NAME.outputs()")
+        wanted = ",".join((*spec.outputs, *spec.output_paths))
+        remedy = "variables are then in NAME.outputs(), NAME.save() writes files and folders"
+        raise OptionError("--output", wanted, "needs --as NAME in a detached run", remedy)
     quiet = bool(call.get("quiet"))
     if not quiet and (word := session.first_word(spec)):
         print(word)  # noqa: T201  # once a kernel: where the money goes
@@ -94,16 +96,5 @@ def bring_home(magics: AciMagics, run: Run, view: CellView) -> None:
     outcome = run.record.outcome
     if outcome is not None and outcome.kind in {"succeeded", "output_missing"}:
         magics.bind(run.outputs())
-        save_paths(run)
+        run.save()
     raise_failure(run)
-
-
-def save_paths(run: Run) -> None:
-    """Files and folders that -o asked for, unpacked below the working folder."""
-    import io
-    import tarfile
-
-    for name, item in run.objects().items():
-        if name.startswith("path:"):
-            with tarfile.open(fileobj=io.BytesIO(item.data), mode="r:gz") as archive:
-                archive.extractall(".", filter="data")

@@ -104,7 +104,7 @@ def take_over(session: Session, record: RunRecord) -> RunRecord:
     presence = session.house.presence
     if record.outcome is None and record.kernel != presence.id and presence.alive(record.kernel):
         raise OptionError(
-            "%aci attach",
+            "run",
             record.name,
             f"is followed by another kernel that lives{f' ({record.notebook})' if record.notebook else ''}",
             f"%aci logs {record.run_id} shows its output so far; shut that kernel down to take the run over",

@@ -156,6 +156,32 @@ def test_files_and_folders_come_home(run: Run, tmp_path: Path) -> None:
     assert (tmp_path / "results" / "a.txt").read_text() == "home"
 
 
+def test_what_cannot_be_written_here_is_named_and_the_rest_is_there(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "results" / "taken").mkdir(parents=True)
+    body = (
+        "import os, pathlib\nhere = pathlib.Path('results')\nhere.mkdir()\n(here / 'taken').write_text('a folder here')\n"
+        "(here / 'away').symlink_to('/etc/passwd')\n(here / 'next').symlink_to('z.txt')\n(here / 'z.txt').write_text('home')\nx = 1"
+    )
+    failed = run(f"%%aci -o ./results/,x\n{body}")
+    assert type(failed.error).__name__ == "OutputMissing"
+    assert "results/away: it is a link to /etc/passwd, out of the folder" in str(failed.error)
+    assert "results/taken: Is a directory" in str(failed.error)
+    assert (tmp_path / "results" / "next").read_text() == "home"
+    assert not (tmp_path / "results" / "away").is_symlink()
+    assert run("x").value == 1
+
+
+def test_the_files_of_a_detached_run_are_saved_where_they_are_wanted(run: Run, tmp_path: Path) -> None:
+    body = "import pathlib\npathlib.Path('one.txt').write_text('home')\n1"
+    refused = str(run(f"%%aci -d -o ./one.txt\n{body}").error)
+    assert "--output './one.txt': needs --as NAME" in refused
+    assert "NAME.save()" in refused
+    run(f"%%aci -d -o ./one.txt --as later\n{body}").check().value.wait(60)
+    assert not (tmp_path / "one.txt").exists()
+    run("later.save(); later.save('elsewhere')").check()
+    assert (tmp_path / "one.txt").read_text() == (tmp_path / "elsewhere" / "one.txt").read_text() == "home"
+
+
 def test_what_a_frame_needs_is_installed_at_the_kernels_version(run: Run) -> None:
     import pandas as pd
 
