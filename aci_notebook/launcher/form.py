@@ -327,13 +327,13 @@ class Launcher:
         if self._follower is not None:
             self._follower.stop()
 
-    def retire(self) -> None:
-        """Another form took over: this one rests, and says so."""
+    def retire(self, why: str) -> None:
+        """The form rests, and says why."""
         self.close()
         for button in (self.run_button, self.detach_button, self.dry_button, self.cancel_button):
             button.disabled = True
         self.panel.rest()
-        self.say("a newer form of this notebook has taken over: this one shows what it showed last")
+        self.say(f"{why}: this form shows what it showed last")
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
         found = self.widget._repr_mimebundle_(include=include, exclude=exclude)
@@ -358,7 +358,7 @@ def close_form() -> None:
     """Ends the form of this kernel, where there is one; runs go on."""
     global _live
     if _live is not None:
-        _live.close()
+        _live.retire("aci_notebook was unloaded")
         _live = None
 
 
@@ -366,6 +366,6 @@ def open_form(magics: AciMagics) -> Launcher:
     """A new form; the one before it in this kernel rests."""
     global _live
     if _live is not None:
-        _live.retire()
+        _live.retire("a newer form of this notebook has taken over")
     _live = Launcher(magics)
     return _live

@@ -21,7 +21,7 @@ from aci_notebook.errors import OptionError
 from aci_notebook.fields import FIELDS, check
 from aci_notebook.launcher import busy as room
 from aci_notebook.launcher import guide, launcher
-from aci_notebook.launcher.form import Launcher, open_form
+from aci_notebook.launcher.form import Launcher, close_form, open_form
 from aci_notebook.magics import AciMagics
 from aci_notebook.runs import Run
 from aci_notebook.session import Session, connect
@@ -401,7 +401,9 @@ def test_a_new_form_retires_the_old_one(magics: AciMagics) -> None:
     assert len(pressed) == len(TIPS)
     assert all(part.disabled for part in pressed)
     assert not second.run_button.disabled
-    second.close()
+    close_form()
+    assert second.run_button.disabled
+    assert "was unloaded" in second.message.value
 
 
 def test_the_last_cell_is_kept_for_a_new_cell(form: Launcher, magics: AciMagics) -> None:
