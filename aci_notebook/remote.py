@@ -102,6 +102,11 @@ class RemoteFunction(Generic[P, T]):
     def __reduce__(self) -> tuple[Any, ...]:
         return operator.itemgetter(0), ((self._function,),)  # plain: this package is not there
 
+    def __deepcopy__(self, memo: object = None) -> RemoteFunction[P, T]:
+        return self  # a copy stays remote, and is one as functions are
+
+    __copy__ = __deepcopy__
+
     def __repr__(self) -> str:
         options = ", ".join(f"{name}={value!r}" for name, value in self._options.items())
         return f"<remote function {getattr(self._function, '__name__', '?')}({options})>"

@@ -53,8 +53,8 @@ class Runs:
                     hint="choose another --name, or leave --name out: every run then gets a name of its own",
                     group_name=record.name,
                 )
+            self._store.save(record)
             self._runs[run.run_id] = run
-        self._store.save(record)
         self._launch(run, plan, backend, Course(foreground=foreground), before)
         return run
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import threading
 from collections.abc import Callable
@@ -44,6 +45,7 @@ def test_remote_functions(run: Run) -> None:
     assert far.submit(4).result(60) == {"sum": 6}
     assert far.local(5) == {"sum": 7}
     assert far.__name__ == "add"
+    assert copy.copy(far) is copy.deepcopy(far) is far
     with pytest.raises(OptionError, match="did you mean cpu"):
         aci.remote(cpux=2)
 
