@@ -13,7 +13,7 @@ from . import events as ev
 from .errors import AuthError, Transient
 from .payload import other_run
 from .spec import RunSpec
-from .transitions import HINTS, later, verdict_of_frame, verdict_of_state
+from .transitions import HINTS, later, lost, verdict_of_frame, verdict_of_state
 
 if TYPE_CHECKING:
     from .follow import Follower
@@ -137,12 +137,12 @@ class Ending:
                 stage.pause(max(stage.put_off_s(), WHO_EVERY_S))
                 continue
             stage.recovered()
-            if found is not None and other_run(found.tags, stage.record.run_id):
-                found = None
-            gone = gone + 1 if found is None else 0
+            other = other_run(found.tags, stage.record.run_id) if found else ""
+            gone = gone + 1 if found is None or other else 0
             if gone >= GONE_LOOKS:
-                return replace(said, kind="lost", reason="the container group is gone: somebody else deleted it", hint="run the cell again")
-            if found is not None:
+                end = lost(self.follower.name, other)
+                return replace(said, kind=end.kind, reason=end.reason, hint=end.hint)
+            if found is not None and not other:
                 self.follower.see(found)
                 stated = verdict_of_state(found)
                 if stated is not None:

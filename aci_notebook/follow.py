@@ -16,7 +16,7 @@ from .payload import other_run
 from .snapshot import GroupSnapshot
 from .stage import Attachment, Course, Refused, Stage, outcome_of_error
 from .telling import Teller
-from .transitions import HINTS, observe, pull_trouble, verdict_of_state
+from .transitions import HINTS, lost, observe, pull_trouble, verdict_of_state
 
 MISSING_LOOKS, MISSING_EVERY_S = 3, 0.5
 MISSING_AFTER_CREATE_S = 30.0
@@ -138,13 +138,7 @@ class Follower:
         self._missing += 1
         if self._missing < MISSING_LOOKS or (not self._answered and self.stage.age_s() < MISSING_AFTER_CREATE_S):
             return None
-        if found is None:
-            reason, hint = "the container group is gone: somebody else deleted it", "run the cell again"
-        else:
-            other = other_run(found.tags, self.stage.record.run_id)
-            reason = f"run {other} took the name {self.name}, and the container of this one is gone"
-            hint = "leave --name out: every run then has a name of its own"
-        return ev.Outcome("lost", reason=reason, hint=hint, complete=False)
+        return lost(self.name, other_run(found.tags, self.stage.record.run_id) if found else "")
 
     def _read_logs(self) -> None:
         try:

@@ -158,6 +158,14 @@ def verdict_of_state(group: GroupSnapshot, container_name: str | None = None) ->
     return None
 
 
+def lost(name: str, other: str = "") -> Outcome:
+    """The outcome of a run whose group is not there any more, or is that of an `other` run by now."""
+    if not other:
+        return Outcome("lost", reason="the container group is gone: somebody else deleted it", hint="run the cell again", complete=False)
+    reason = f"run {other} took the name {name}, and the container of this one is gone"
+    return Outcome("lost", reason=reason, hint="leave --name out: every run then has a name of its own", complete=False)
+
+
 _PULL_FINAL = ("not found", "manifest unknown", "unauthorized", "denied", "invalid reference", "no such host", "does not exist")
 
 

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from .. import line as text
-from ..errors import OptionError
+from ..errors import OptionError, did_you_mean
 from ..line import Parsed
 from .verb import Desk, say
 
@@ -220,5 +220,7 @@ def help_verb(desk: Desk, given: Parsed) -> None:
         say(overview())
     elif given.rest[0] in VERBS:
         say(VERBS[given.rest[0]].page())
-    else:
+    elif given.rest[0].strip("%") == "aci":
         say(text.help_text())
+    else:
+        raise OptionError("%aci help", given.rest[0], "is not a verb", did_you_mean(given.rest[0], VERBS) or "%aci help lists them")

@@ -228,6 +228,14 @@ def test_a_name_that_another_run_takes_is_another_runs(when: float, websocket: b
     assert world.exists
 
 
+def test_a_container_that_was_ended_for_another_run_says_which() -> None:
+    world = World(frames([(0.1, "x")], end_at=5.0, end="outcome=terminated exit=143"))
+    world.at(6.9, lambda: world.tags.update({"aci-notebook-run": "r2"}))
+    played = play(world, name="aci-r1")
+    assert "run r2 took the name aci-r1" in played.outcome.reason
+    assert world.deletes == 0
+
+
 def test_a_wish_to_cancel_does_not_delete_the_group_of_the_run_that_took_the_name() -> None:
     world = World(program(3000))
     taken_at(world, 5.0, program(3000))

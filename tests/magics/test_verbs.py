@@ -38,6 +38,7 @@ def test_help_of_every_verb(run: Run) -> None:
         assert f"  {name} " in overview
         assert verb.help in run(f"%aci {name} --help").check().stdout
     assert "--follow" in run("%aci help logs").check().stdout
+    assert "did you mean logs" in str(run("%aci help log").error)
 
 
 def test_a_run_is_found_by_id_name_prefix_and_last(run: Run) -> None:
