@@ -21,18 +21,33 @@ def free_names(code: str) -> list[str]:
     tree = ast.parse(code)
     if any(isinstance(node, ast.ImportFrom) and any(item.name == "*" for item in node.names) for node in ast.walk(tree)):
         return []
-    try:
-        top = symtable.symtable(code, "<cell>", "exec")
-    except SyntaxError:  # await outside a function: fine in a cell, unknown to symtable
-        top = symtable.symtable(ast.unparse(_Waitless().visit(tree)), "<cell>", "exec")
+    top = symtable.symtable(ast.unparse(_Plain().visit(tree)), "<cell>", "exec")
     read: set[str] = set()
     bound: set[str] = set()
     _collect(top, read, bound, top=True)
     return sorted(read - bound - KNOWN)
 
 
-class _Waitless(ast.NodeTransformer):
-    """Takes out what only an async function may hold; the names stay."""
+class _Plain(ast.NodeTransformer):
+    """The cell's top level without what symtable does not know there (await), and with `x += 1` and `del x` as what they need: an x."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> Any:
+        return node
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> Any:
+        return node
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> Any:
+        return node
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> Any:
+        if not isinstance(node.target, ast.Name):
+            return self.generic_visit(node)
+        return ast.copy_location(ast.Expr(ast.BinOp(ast.Name(node.target.id, ast.Load()), node.op, self.visit(node.value))), node)
+
+    def visit_Delete(self, node: ast.Delete) -> Any:
+        values = [ast.Name(item.id, ast.Load()) if isinstance(item, ast.Name) else item for item in node.targets]
+        return ast.copy_location(ast.Expr(ast.Tuple(values, ast.Load())), node)
 
     def visit_Await(self, node: ast.Await) -> Any:
         return self.visit(node.value)

@@ -126,6 +126,16 @@ def test_free_names_of_a_cell_that_awaits_are_named(run: Run) -> None:
     assert "delay, source exist only in this notebook" in str(run(f"%%aci\n{cell}").error)
 
 
+@pytest.mark.parametrize(
+    "line", ["total += 1", "del total", "for i in [1]:\n    total *= i", "total += await later()\nasync def later(): return 1"]
+)
+def test_a_name_that_is_changed_before_it_is_made_is_free(run: Run, line: str) -> None:
+    run("total = 1").check()
+    assert "total exists only in this notebook" in str(run(f"%%aci\n{line}").error)
+    run(f"%%aci --dry-run\ntotal = 2\n{line}").check()
+    run(f"%%aci --dry-run\ndef own(total):\n    total += 1\n    del total\n{line.replace('total', 'other')}\nother = 1").check()
+
+
 def test_names_that_the_cell_makes_are_its_own(run: Run) -> None:
     run("x = 1\ni = 2\nexc = 3").check()
     cell = (
