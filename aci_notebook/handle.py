@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
@@ -38,6 +39,8 @@ class Store(Protocol):
     """Where records are kept: `history.HistoryStore`."""
 
     def save(self, record: RunRecord) -> None: ...
+
+    def wished(self, run_id: str) -> ev.Outcome | None: ...
 
     def log_path(self, run_id: str) -> Path: ...
 
@@ -264,6 +267,8 @@ class Run(Future[Any]):
 
     def emit(self, event: ev.Event) -> RunRecord:
         """Folds the event, keeps what it brings, tells the subscribers. Called by the driving thread, and by `cancel`."""
+        if isinstance(event, ev.Ended) and event.outcome.kind == "lost":
+            event = replace(event, outcome=self._store.wished(self.run_id) or event.outcome)  # not somebody: she herself, in another kernel
         with self._lock:
             if isinstance(event, ev.TextReceived):
                 self._keep_text(event.data)

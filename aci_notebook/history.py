@@ -20,7 +20,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +32,8 @@ from .rows import EPOCH, MICROSECOND, record_of, row_of
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from .events import Outcome
 
 RETRY_S = 30.0
 NO_RUNS = "the history has no runs yet; %aci ps -a lists the groups there are"
@@ -72,7 +73,6 @@ class HistoryStore:
 
     def save(self, record: RunRecord) -> None:
         """Keep the record as it is now. Never raises for trouble with the disk: see `warnings`."""
-        record = self._as_wished(record)
         row = row_of(record, self._cost_of(record))
         with self._here():
             if record.outcome is None or record.group not in ("gone", "kept", "unborn"):
@@ -82,13 +82,10 @@ class HistoryStore:
             self._unsaved[record.run_id] = row
             self._flush()
 
-    def _as_wished(self, record: RunRecord) -> RunRecord:
-        """A run that a person ended from another kernel is lost to the kernel that drives it; her wish is what is kept."""
-        if record.outcome is None or record.outcome.kind != "lost":
-            return record
-        known = self.load(record.run_id)
-        wished = known is not None and known.outcome is not None and known.outcome.kind == "cancelled"
-        return replace(record, outcome=known.outcome) if known is not None and wished else record
+    def wished(self, run_id: str) -> Outcome | None:
+        """How a person ended that run from another kernel; None where nobody did. To the kernel that drives it, it is only gone."""
+        known = self.load(run_id)
+        return known.outcome if known is not None and known.outcome is not None and known.outcome.kind == "cancelled" else None
 
     def load(self, run_id: str) -> RunRecord | None:
         """The whole record of that id, without values of secrets, environment and inputs; None if there is none."""

@@ -115,7 +115,7 @@ def take_over(session: Session, record: RunRecord) -> RunRecord:
 # -- deleting -----------------------------------------------------------------------------------------------------
 
 
-def delete_group(session: Session, record: RunRecord, why: str = "deleted from another session") -> bool:
+def delete_group(session: Session, record: RunRecord, why: str = "deleted from another kernel") -> bool:
     """Deletes the group of a run that nobody drives; the record says what became of it. True when it is verified gone."""
     from .removal import remove
     from .runs import RealClock

@@ -168,7 +168,7 @@ def _end(desk: Desk, record: RunRecord, reason: str) -> None:
     else:
         from ..sweep import delete_group
 
-        gone = delete_group(desk.session_of(record), record)
+        gone = delete_group(desk.session_of(record), record, f"{reason} in another kernel")
     state = "is gone" if gone else f"may still exist; %aci ps shows it, and az container delete --name {record.name} removes it"
     say(f"container group {record.name} {state}")
 

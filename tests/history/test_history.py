@@ -133,16 +133,14 @@ def test_saving_again_replaces(store: HistoryStore) -> None:
     assert [record.state for record in store.records()] == ["ended"]
 
 
-def test_a_run_that_was_cancelled_elsewhere_is_not_lost(store: HistoryStore) -> None:
-    began = run("shared")
-    store.save(ended(began, "cancelled", reason="no longer wanted"))
-    store.save(replace(ended(began, "lost"), lines=7))
-    kept = store.load("shared")
-    assert kept is not None
-    assert kept.outcome is not None
-    assert (kept.outcome.kind, kept.outcome.reason, kept.lines) == ("cancelled", "no longer wanted", 7)
-    store.save(ended(run("gone"), "lost"))
-    assert store.frame(name="aci-gone").outcome[0] == "lost"
+def test_how_another_kernel_ended_a_run_can_be_asked(store: HistoryStore) -> None:
+    store.save(ended(run("wished"), "cancelled", reason="no longer wanted"))
+    store.save(ended(run("failing"), "failed"))
+    store.save(run("going"))
+    wished = store.wished("wished")
+    assert wished is not None
+    assert (wished.kind, wished.reason) == ("cancelled", "no longer wanted")
+    assert [store.wished(run_id) for run_id in ("failing", "going", "unknown")] == [None] * 3
 
 
 def test_what_is_not_there_is_none(store: HistoryStore) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 
 import pytest
@@ -87,3 +89,27 @@ def test_the_programs_exception_is_the_cause(session: Session, server: LocalServ
 def test_outputs_come_home(session: Session, server: LocalServer) -> None:
     run = submit(session, "x = {'a': [1, 2.5]}\ny = 'é'", outputs="x,y")
     assert run.result() == {"x": {"a": [1, 2.5]}, "y": "é"}
+
+
+OTHER_KERNEL = """
+import sys
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+shell.run_line_magic("load_ext", "aci_notebook")
+shell.run_line_magic("aci", sys.argv[1])
+"""
+
+
+def test_a_run_that_another_kernel_ends_is_cancelled_for_whoever_waits(session: Session, capfd: pytest.CaptureFixture[str]) -> None:
+    run = submit(session, "import time\nprint('begun', flush=True)\ntime.sleep(300)")
+    while "begun" not in run.log():
+        time.sleep(0.02)
+    subprocess.run([sys.executable, "-c", OTHER_KERNEL, f"stop {run.name}"], check=True, timeout=60)
+    assert f"container group {run.name} is gone" in capfd.readouterr().out
+    with pytest.raises(er.RunCancelled, match=f"{run.name} was cancelled"):
+        run.result(timeout=60)
+    assert run.record.outcome is not None
+    assert run.record.outcome.reason == "stopped with %aci stop in another kernel"
+    stored = session.house.store.find(run.run_id)
+    assert stored.outcome == run.record.outcome
+    assert run.wait_gone(30)
