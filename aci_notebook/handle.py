@@ -79,7 +79,8 @@ class UserWish:
 
 
 class Run(Future[Any]):
-    """One run: look at it (`record`, `state`, `log()`), wait for it (`wait`, `result`, `await`), end it (`cancel`).
+    """One run: look at it (`record`, `state`, `log()`), wait for it (`wait`, `result`, `await`), take what came home
+    (`outputs`, `save`), end it (`cancel`).
 
     What takes futures, takes it: `concurrent.futures.wait` and `as_completed`, `asyncio.wrap_future`.
 
