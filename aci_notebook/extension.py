@@ -72,7 +72,7 @@ def unload(shell: InteractiveShell) -> None:
 
 def _let_go() -> None:
     """Ends the form, and gives back what the kernel holds; only rooms that are open are asked. Runs that go on keep what they need."""
-    form, session = (sys.modules.get(f"{__package__}.{room}") for room in ("launcher.form", "session"))
+    form, session = (sys.modules.get(f"{__package__}.{room}") for room in ("launcher.current", "session"))
     if form is not None:
         form.close_form()
     if session is not None:

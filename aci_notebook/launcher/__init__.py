@@ -25,7 +25,7 @@ def launcher() -> Launcher | None:
         print(guide.text())  # noqa: T201  # the text twin of the form
         return None
     try:
-        from .form import open_form
+        from .current import open_form
     except ImportError as error:
         if (error.name or "").partition(".")[0] != "ipywidgets":
             raise

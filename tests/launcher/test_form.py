@@ -21,7 +21,8 @@ from aci_notebook.errors import OptionError
 from aci_notebook.fields import FIELDS, check
 from aci_notebook.launcher import busy as room
 from aci_notebook.launcher import guide, launcher
-from aci_notebook.launcher.form import Launcher, close_form, open_form
+from aci_notebook.launcher.current import close_form, open_form
+from aci_notebook.launcher.form import Launcher
 from aci_notebook.magics import AciMagics
 from aci_notebook.runs import Run
 from aci_notebook.session import Session, connect
