@@ -7,7 +7,7 @@ thread that owns the cell drives a `CellView`, because prints land in the cell t
 `DetachedView` never prints after `open`, it only updates its display, from any one thread at a time.
 
 Without a kernel (a terminal IPython, a plain Python) every update would print again, so there the header is one plain line per
-state, and on a terminal one line that is repainted.
+state, or on a terminal one line that is repainted instead.
 
 A display must not end a run: what fails here is caught once, stays visible with its reason, and plain lines follow.
 """
@@ -137,7 +137,8 @@ class CellView:
         urgent = first or key != self._key
         if self._ui == "text" and urgent and record.outcome is None and (record.state, record.phase) != _head(self._key):
             self._write(self._stream.flush(mono))
-            self._print_line(self._status())
+            if not self._can_paint():
+                self._print_line(self._status())
         self._key = key
         self._write(self._stream.due(mono))
         if not urgent and mono - self._shown_at < HEADER_EVERY_S:
@@ -227,9 +228,13 @@ class CellView:
         self._end_line()
         self._write(text + "\n")
 
+    def _can_paint(self) -> bool:
+        """On a terminal, and not in the middle of a line of output."""
+        return self._line_start and sys.stdout.isatty()
+
     def _paint(self) -> None:
-        """On a terminal: the status once more, in the last line, which the next write takes away."""
-        if self._line_start and self._record.outcome is None and sys.stdout.isatty():
+        """The status in the terminal's last line, which the next write takes away."""
+        if self._can_paint() and self._record.outcome is None:
             width = max(20, shutil.get_terminal_size().columns - 1)
             sys.stdout.write("\r\x1b[K" + self._status()[:width])
             sys.stdout.flush()
