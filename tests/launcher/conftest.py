@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
+from waiting import Until
 
 from aci_notebook.launcher.form import Launcher
 from aci_notebook.magics import AciMagics
-
-Until = Callable[[Callable[[], Any], float], Any]
 
 
 @pytest.fixture(scope="session")

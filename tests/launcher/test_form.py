@@ -14,8 +14,8 @@ from typing import Any
 
 import ipywidgets as w
 import pytest
-from conftest import Until
 from test_log_view import shown
+from waiting import Until
 
 from aci_notebook.errors import OptionError
 from aci_notebook.fields import FIELDS, check

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from conftest import Until
 from test_log_view import shown
+from waiting import Until
 
 from aci_notebook.events import Outcome
 from aci_notebook.history import HistoryStore

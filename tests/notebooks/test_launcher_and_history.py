@@ -6,8 +6,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import REPOSITORY, Home
 from nbclient import NotebookClient
+from persons import REPOSITORY, Home
 
 LAUNCHER, HISTORY = (REPOSITORY / "notebooks" / name for name in ("05-launcher.ipynb", "06-history.ipynb"))
 

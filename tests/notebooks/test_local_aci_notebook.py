@@ -10,7 +10,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import Home
+from persons import Home
 
 HERE = Path(__file__).parent
 NOTEBOOK = HERE.parents[1] / "notebooks" / "04-local-aci.ipynb"

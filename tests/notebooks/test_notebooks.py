@@ -10,8 +10,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import Home, Person
 from nbformat.v4 import new_code_cell, new_notebook
+from persons import Home, Person
 
 HERE = Path(__file__).parent
 NOTEBOOKS = HERE.parents[1] / "notebooks"
