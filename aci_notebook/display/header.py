@@ -264,9 +264,7 @@ def _end_notes(record: RunRecord) -> list[Note]:
     home = [item for item in record.homes if not item.reason and _home_name(item)]
     if home:
         notes.append(Note("info", "came home: " + _listed([_home_text(item) for item in home])))
-    notes.extend(
-        Note("warn", f"{_home_name(item) or item.name} stayed in the container: {item.reason}") for item in record.homes if item.reason
-    )
+    notes.extend(Note("warn", _stayed(item)) for item in record.homes if item.reason)
     if record.attempts > 1:
         notes.append(Note("info", f"{record.attempts} attempts"))
     if not outcome.complete and outcome.kind in _PROGRAM_ENDED and record.spec.has_runner:
@@ -280,6 +278,15 @@ def _end_notes(record: RunRecord) -> list[Note]:
 
 def _listed(texts: list[str]) -> str:
     return ", ".join(texts[:HOMES_MAX]) + (f", {len(texts) - HOMES_MAX} more" if len(texts) > HOMES_MAX else "")
+
+
+def not_shown(record: RunRecord) -> list[str]:
+    """Why the value or a figure is not under the cell; a variable that stayed away is the run's outcome."""
+    return [_stayed(item) for item in record.homes if item.reason and not _home_name(item)]
+
+
+def _stayed(item: Home) -> str:
+    return f"{_home_name(item) or item.name} stayed in the container: {item.reason}"
 
 
 def _home_name(item: Home) -> str:

@@ -28,7 +28,7 @@ from ..events import Event, GapFound, TextReceived
 from ..record import RunRecord
 from . import render
 from .frontend import UI, Display, chosen_ui, front_end, front_end_display, reason, start_timer
-from .header import Spending
+from .header import Spending, not_shown
 from .html import clean_line
 from .numbers import count, size
 from .stream import WRITE_BYTES, CellStream, Lines
@@ -164,6 +164,9 @@ class CellView:
             self._header.show(self._bundle(live=False), always=True)
         elif self._ui == "text":
             self._print_line(render.header_text(self._record, self._now(), live=False, estimate=self._estimated()))
+        else:
+            for said in not_shown(self._record):  # which no header says
+                self._print_line(said)
 
     def _drain(self) -> None:
         """Write all output, the held lines too."""

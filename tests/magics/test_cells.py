@@ -307,3 +307,9 @@ def test_functions_and_classes_need_nothing_in_a_bare_image(run: Run, shell: Any
     assert type(shell.user_ns["q"]) is shell.user_ns["Point"]
     assert shell.user_ns["q"].x == 8
     assert shell.user_ns["again"](1) == 9
+
+
+def test_a_quiet_cell_says_why_its_value_is_not_shown(run: Run) -> None:
+    body = "class Wordless:\n    def __repr__(self):\n        raise ValueError('no words')\nWordless()"
+    said = run(f"%%aci -q\n{body}").check().stdout
+    assert said == "value stayed in the container: its text could not be made: ValueError: no words\n"
