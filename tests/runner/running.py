@@ -157,7 +157,7 @@ class Bench:
 
     def start(self, *, entry: str = "start.sh") -> subprocess.Popen[bytes]:
         """Start the container's command."""
-        env = {"PATH": f"{Path(self.python).parent}:/usr/bin:/bin", "HOME": str(self.folder), **self.env}
+        env = {"PATH": f"{Path(self.python).parent}:/usr/bin:/bin", "HOME": str(self.folder), "TMPDIR": str(self.folder), **self.env}
         process = subprocess.Popen(
             [*self.shell, str(self.files / entry), str(self.state)],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env={k: v for k, v in env.items() if v != "-"},
