@@ -21,7 +21,14 @@ def free_names(code: str) -> list[str]:
     tree = ast.parse(code)
     if any(isinstance(node, ast.ImportFrom) and any(item.name == "*" for item in node.names) for node in ast.walk(tree)):
         return []
-    top = symtable.symtable(ast.unparse(_Plain().visit(tree)), "<cell>", "exec")
+    try:
+        code = ast.unparse(_Plain().visit(tree))
+    except (ValueError, RecursionError):
+        pass  # Python 3.11 cannot write some f-strings, nor any a sum of hundreds of terms: the cell as it is, then
+    try:
+        top = symtable.symtable(code, "<cell>", "exec")
+    except SyntaxError:  # await outside a function: fine in a cell, unknown to symtable
+        return []
     read: set[str] = set()
     bound: set[str] = set()
     _collect(top, read, bound, top=True)

@@ -30,6 +30,8 @@ from aci_notebook.sources import env_file, requirements_file, satisfies, script_
         ("match s:\n    case {'k': v}: v", ["s"]),
         ("del t", ["t"]),
         ("k += 1", []),
+        ("f\"{'\u200d'.join(words)}\"", ["words"]),  # which Python 3.11 reads and cannot write
+        (" + ".join(["term"] * 900), ["term"]),
     ],
 )
 def test_free_names(code: str, free: list[str]) -> None:
