@@ -57,9 +57,11 @@ class Busy:
         sent, clicked_at = self.heard(), self._sent()
         fresh = sent is None or clicked_at is None or (sent >= self._handled_at and clicked_at >= self._clicked_at + SECOND_CLICK)
         self._clicked_at = clicked_at or self._clicked_at
-        if fresh:
-            self._handled_at = datetime.now(UTC)
         return fresh
+
+    def handled(self) -> None:
+        """The click is handled: one that was made until now waited for it."""
+        self._handled_at = datetime.now(UTC)
 
     def _began(self, *_: Any) -> None:
         self._timer = threading.Timer(SAID_AFTER_S, self._wait)

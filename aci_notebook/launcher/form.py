@@ -198,7 +198,10 @@ class Launcher:
         if not self.busy.fresh():
             self.say("a second click beside the first: nothing was started for it")
             return
-        session, spec = self.door.prepare(self.values(), self.code.value)
+        try:
+            session, spec = self.door.prepare(self.values(), self.code.value)
+        finally:
+            self.busy.handled()
         if not detached:
             self._lock_run(True)
         place = session.first_word(spec)

@@ -374,12 +374,33 @@ def test_a_second_click_made_while_the_first_waited_starts_nothing(form: Launche
     monkeypatch.setattr(form.busy._shell, "kernel", Kernel(), raising=False)
     assert form.busy.heard() is not None
     assert form.busy.fresh()
+    form.busy.handled()
     assert not form.busy.fresh()
     for apart, fresh in ((timedelta(hours=1), False), (timedelta(0), True)):
         monkeypatch.setattr(room, "SECOND_CLICK", apart)
         time.sleep(0.01)
         Kernel.sent = datetime.now(UTC)
         assert form.busy.fresh() is fresh, "a double click's second half is not fresh, although the first was handled before it"
+
+
+def test_a_click_made_while_the_one_before_it_is_prepared_starts_nothing(form: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Kernel:
+        def get_parent(self) -> dict[str, Any]:
+            return {"header": {"msg_type": "comm_msg", "date": asked[0] if asked else datetime.now(UTC)}}
+
+    def prepare(*_: Any) -> Any:
+        asked.append(datetime.now(UTC))
+        time.sleep(0.05)
+        raise OptionError("--cpu", "0", "is too small")
+
+    asked: list[datetime] = []
+    monkeypatch.setattr(room, "SECOND_CLICK", timedelta(0))
+    monkeypatch.setattr(form.busy._shell, "kernel", Kernel(), raising=False)
+    monkeypatch.setattr(form.door, "prepare", prepare)
+    form.run_button.click()
+    form.run_button.click()
+    assert len(asked) == 1
+    assert "nothing was started" in form.message.value
 
 
 def test_a_cell_that_runs_long_is_said(form: Launcher, until: Until, monkeypatch: pytest.MonkeyPatch) -> None:
