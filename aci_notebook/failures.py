@@ -143,8 +143,8 @@ def _both(cls: type[er.AciError], remote: type[BaseException], message: str, dat
             error: er.RunFailed = joined.__new__(joined, message)
             er.AciError.__init__(error, message, **data)
             return error
-        except (TypeError, ValueError):
-            pass  # layouts that do not go together, or a constructor with its own wishes: the plain class says it all
+        except Exception:  # noqa: BLE001
+            joined = None  # layouts that do not go together, or a class with its own wishes: the plain class says it all
     plain = cls(message, **data)
     assert isinstance(plain, er.RunFailed)
     return plain

@@ -186,6 +186,13 @@ class Run(Future[Any]):
         found = self.outputs()
         return found.get(RETURNED) if self._record.spec.function else found
 
+    def _get_snapshot(self) -> tuple[bool, bool, Any, BaseException | None]:
+        """What newer Pythons' asyncio asks a future, in place of `done`, `cancelled`, `result` and `exception`."""
+        if not self.done() or self.cancelled():
+            return self.done(), self.done(), None, None
+        error = self.exception()
+        return True, False, self.result() if error is None else None, error
+
     def outputs(self) -> dict[str, Any]:
         """The -o variables that came home, by name."""
         from .exchange import decode
@@ -322,7 +329,10 @@ class Run(Future[Any]):
                 return
             self._settled.set()
             callbacks, self._callbacks = self._callbacks, []
-        error = self.exception()
+        try:
+            error = self.exception()
+        except Exception as failed:  # noqa: BLE001  # a class of somebody else's that cannot be rebuilt must not keep a group from its deletion
+            error = failed
         if error is not None:
             self.set_exception(error)  # whoever waits for several futures hears of it
         else:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import inspect
 import operator
-import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
@@ -58,7 +57,7 @@ def packed(function: Callable[..., Any], args: tuple[Any, ...] = (), kwargs: Map
 def _check_call(function: Callable[..., Any], name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
     """Raises OptionError for arguments that the function does not take: a container that only finds that costs as much as any."""
     try:
-        signature = inspect.signature(function)
+        signature = inspect.signature(function, follow_wrapped=False)  # a decorator may give arguments of its own
     except (TypeError, ValueError):  # not every callable says what it takes
         return
     try:
@@ -94,10 +93,10 @@ class RemoteFunction(Generic[P, T]):
         return self._function(*args, **kwargs)
 
     def __get__(self, instance: object, owner: type | None = None) -> RemoteFunction[..., T]:
-        """The method of an object, as functions of a class become."""
-        if instance is None:
-            return self
-        return RemoteFunction(types.MethodType(self._function, instance), self._options)
+        """The method of an object, where the function itself would become one."""
+        bind = getattr(type(self._function), "__get__", None)
+        bound = self._function if bind is None else bind(self._function, instance, owner)
+        return self if bound is self._function else RemoteFunction(bound, self._options)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return operator.itemgetter(0), ((self._function,),)  # plain: this package is not there

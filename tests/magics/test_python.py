@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import functools
 import json
 import threading
 from collections.abc import Callable
@@ -69,6 +70,27 @@ def test_a_remote_function_of_a_class_is_a_method(run: Run) -> None:
     assert run("Scale().of.local(1), Scale.of.local(Scale(), 1)").check().value == (4, 4)
 
 
+def test_a_static_remote_method_gets_no_self(run: Run) -> None:
+    class Scale:
+        @aci.remote
+        @staticmethod
+        def twice(x: int) -> int:
+            return 2 * x
+
+    assert [Scale().twice.local(2), Scale.twice.local(3), Scale().twice.submit(4).result(60)] == [4, 6, 8]
+
+
+def test_a_decorator_may_give_arguments_of_its_own(run: Run) -> None:
+    def given(function: Callable[..., Any]) -> Callable[..., Any]:
+        return functools.wraps(function)(lambda x: function(10, x))
+
+    @given
+    def total(a: int, x: int) -> int:
+        return a + x
+
+    assert aci.submit(total, args=(1,)).result(60) == 11
+
+
 def test_arguments_that_the_function_does_not_take_are_refused_here(run: Run, creates: Callable[[], int]) -> None:
     before = creates()
     with pytest.raises(OptionError, match=r"add: does not take these arguments: missing a required argument: 'a'\nit is add\(a: 'int'"):
@@ -117,6 +139,31 @@ def test_what_waits_for_futures_waits_for_runs(run: Run) -> None:
     assert futures.wait([later, bad], return_when=futures.FIRST_EXCEPTION).not_done == {later}
     later.cancel()
     assert futures.wait([later], timeout=30).done == {later}
+
+
+@pytest.mark.parametrize("ask", [lambda run: run._get_snapshot(), lambda run: (True, False, wrapped(run), None)])
+def test_what_asyncio_asks_a_run_is_its_value(run: Run, ask: Callable[[Any], Any]) -> None:
+    assert ask(aci.submit(add, args=(1, 2)).wait(60)) == (True, False, {"sum": 3}, None)
+
+
+def wrapped(handle: Any) -> Any:
+    async def value() -> Any:
+        return await asyncio.wrap_future(handle)
+
+    return asyncio.run(value())
+
+
+def test_an_exception_that_cannot_be_joined_still_ends_the_run_and_its_group(run: Run) -> None:
+    failed = run(
+        "import aci_notebook as aci\nclass Known(Exception):\n    words = {1: 'one'}\n    def __new__(cls, code): "
+        "return super().__new__(cls, cls.words[code])\n    def __init__(self, code): super().__init__(code)\n"
+        "def fail(): raise Known(1)\nhandle = aci.submit(fail)\nhandle.exception(60)"
+    ).check()
+    handle = run("handle").check().value
+    assert isinstance(failed.value, RunFailed)
+    assert futures.wait([handle], timeout=30).done == {handle}
+    assert handle.wait_gone(60)
+    assert handle.record.group == "gone"
 
 
 def test_an_exception_of_a_function_is_its_own_class(run: Run) -> None:
