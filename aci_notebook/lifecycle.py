@@ -56,11 +56,15 @@ def drive(
         if outcome is None:
             stage.emit(ev.Detached(clock.now()))
         else:
-            _leave(stage, outcome)
+            _leave(stage, follower, outcome)
 
 
-def _leave(stage: Stage, outcome: ev.Outcome) -> None:
-    """Says the end and removes the group, in this order; the group goes whatever the listeners do at the news."""
+def _leave(stage: Stage, follower: Follower, outcome: ev.Outcome) -> None:
+    """Says the end and removes the group, in this order; the group goes whatever the listeners do at the news.
+
+    A name that the person chose may be another run's by now, so its group is looked at first; not where this run's own container has
+    just said its end.
+    """
     keep = stage.record.spec.keep
     kept = keep == "always" or (keep == "failed" and not outcome.succeeded)
     try:
@@ -71,7 +75,8 @@ def _leave(stage: Stage, outcome: ev.Outcome) -> None:
             stage.emit(ev.GroupKept(stage.clock.now()))
         elif group in {"asked", "alive"}:
             made = group == "alive"
-            sure = made and stage.record.spec.name is None  # a name that the person chose may be another run's by now
+            said_by_itself = follower.cursor.closing is not None and outcome.kind not in {"stopped", "lost"}
+            sure = made and (stage.record.spec.name is None or said_by_itself)
             remove(stage.backend, stage.clock, stage.record.name, stage.record.run_id, stage.emit, sure=sure, made=made)
 
 

@@ -141,3 +141,16 @@ def test_course_without_attach_never_attaches() -> None:
     world = World(steady(10), websocket=True)
     play(world, course=Course(attach=False))
     assert world.count("attach") == 0
+
+
+def test_a_name_costs_one_look_before_the_create_and_none_before_the_delete() -> None:
+    """Its container has just said its end; where it has not, the group is looked at before it is deleted."""
+
+    def asked(**changes: object) -> list[str]:
+        world = World(steady(4))
+        play(world, **changes)
+        return [kind for kind, _ in world.asked]
+
+    unnamed, named = asked(), asked(name="aci-r1")
+    assert named == ["get", *unnamed]
+    assert named[-2:] == ["delete", "get"]
