@@ -70,7 +70,7 @@ class UserWish:
         return self._kind
 
     def want(self, kind: str) -> None:
-        if not self._kind:
+        if not self._kind or kind == "cancel":
             self._kind = kind
             self._set.set()
 
@@ -232,9 +232,9 @@ class Run(Future[Any]):
     # -- ending ---------------------------------------------------------------------------------------------------
 
     def cancel(self, reason: str = "cancelled") -> bool:
-        """Asks for the end: the group is deleted. False if the run is over already."""
+        """Asks for the end: the group is deleted. False if the run is over already, or was left alone."""
         with self._lock:
-            if self._record.outcome is not None:
+            if self._record.outcome is not None or self.done():
                 return False
             self.emit(ev.CancelRequested(datetime.now(UTC), reason))
         self.wish.want("cancel")

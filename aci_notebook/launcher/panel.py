@@ -124,11 +124,13 @@ class Panel:
             self.list.value = run_id
 
     def _mine(self, record: RunRecord) -> Run | None:
-        return self._door.house().runs.get(record.run_id)
+        """This kernel's handle of a run, unless it left the run alone."""
+        mine = self._door.house().runs.get(record.run_id)
+        return mine if mine is not None and (mine.running() or not mine.record.detached) else None
 
     def _lives_elsewhere(self, record: RunRecord) -> bool:
-        mine = self._mine(record)
-        return (mine is None or mine.done()) and record.outcome is None and self._door.house().presence.alive(record.kernel)
+        presence = self._door.house().presence
+        return record.outcome is None and record.kernel != presence.id and presence.alive(record.kernel)
 
     def _enable(self) -> None:
         record = self._records.get(self.list.value)

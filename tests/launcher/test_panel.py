@@ -116,6 +116,26 @@ def test_buttons_follow_what_can_be_done(form: Launcher, home: Path) -> None:
     assert able == {"Attach", "Log", "Cancel", "Delete"}
 
 
+@pytest.mark.parametrize("button", ["Cancel", "Delete", "Attach"])
+def test_a_run_that_this_kernel_left_alone_can_be_ended_and_attached(form: Launcher, until: Until, button: str) -> None:
+    form.code.value = "import time\nprint('begun', flush=True)\ntime.sleep(100)"
+    form.run_button.click()
+    until(lambda: "begun" in shown(form.log))
+    left = form.run
+    assert left is not None
+    left.detach()
+    assert left.wait_gone(30)
+    assert left.cancel() is False
+    form.panel.choose(left.run_id)
+    form.panel.buttons[button].click()
+    if button == "Attach":
+        until(lambda: form.run is not left and form.run is not None)
+        form.cancel()
+    until(lambda: form.panel._records[left.run_id].group == "gone")
+    form.panel.refresh()
+    assert "cancelled" in lines_of(form)[left.run_id]
+
+
 def test_rerun_puts_a_run_into_the_form_and_begins_it(form: Launcher, until: Until) -> None:
     form.code.value = "print('again')"
     form.controls["memory_gb"].put(2)
