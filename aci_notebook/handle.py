@@ -275,7 +275,7 @@ class Run(Future[Any]):
 
     def emit(self, event: ev.Event) -> RunRecord:
         """Folds the event, keeps what it brings, tells the subscribers. Called by the driving thread, and by `cancel`."""
-        if isinstance(event, ev.Ended) and event.outcome.kind == "lost":
+        if isinstance(event, ev.Ended) and event.outcome.kind in {"lost", "stopped"}:
             event = replace(event, outcome=self._store.wished(self.run_id) or event.outcome)  # not somebody: she herself, in another kernel
         with self._lock:
             if isinstance(event, ev.TextReceived):

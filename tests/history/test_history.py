@@ -23,6 +23,7 @@ import pytest
 from aci_notebook import events as ev
 from aci_notebook.database import MIGRATIONS, NOT_SETTLED
 from aci_notebook.errors import OptionError, RunNotFound
+from aci_notebook.handle import Run
 from aci_notebook.history import HistoryStore
 from aci_notebook.record import Home, RunRecord, fold
 from aci_notebook.rows import record_of, row_of
@@ -141,6 +142,17 @@ def test_how_another_kernel_ended_a_run_can_be_asked(store: HistoryStore) -> Non
     assert wished is not None
     assert (wished.kind, wished.reason) == ("cancelled", "no longer wanted")
     assert [store.wished(run_id) for run_id in ("failing", "going", "unknown")] == [None] * 3
+
+
+@pytest.mark.parametrize(("kind", "told"), [("lost", "cancelled"), ("stopped", "cancelled"), ("failed", "failed")])
+def test_a_run_that_was_ended_elsewhere_is_cancelled_here(store: HistoryStore, kind: ev.OutcomeKind, told: ev.OutcomeKind) -> None:
+    followed = Run(run("shared"), store)
+    store.save(ended(run("shared"), "cancelled", reason="no longer wanted"))
+    followed.emit(ev.Ended(at(60), ev.Outcome(kind)))
+    assert followed.state == told
+    kept = store.load("shared")
+    assert kept is not None
+    assert kept.outcome == followed.record.outcome
 
 
 def test_what_is_not_there_is_none(store: HistoryStore) -> None:
@@ -281,6 +293,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from test_history import run, ended, at
+from aci_notebook.handle import Run
 from aci_notebook.history import HistoryStore
 store, writer, number = HistoryStore(Path(sys.argv[1])), sys.argv[2], 0
 while True:
