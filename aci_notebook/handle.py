@@ -173,8 +173,18 @@ class Run(Future[Any]):
         return self._finished.wait(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """The exception that the run ended with, or None."""
+        """The exception that `result()` raises, or None: what the run ended with, or why what came home cannot be read here."""
         self.wait(timeout)
+        error = self._failure()
+        if error is None:
+            try:
+                self.outputs()
+            except Exception as unreadable:  # noqa: BLE001  # given back: unpickling runs anybody's code
+                return unreadable
+        return error
+
+    def _failure(self) -> BaseException | None:
+        """What the run ended with; looks at nothing that came home but the error."""
         remote = self._objects.get("error")
         return failure(self._record, remote.data if remote else None)
 
@@ -212,7 +222,22 @@ class Run(Future[Any]):
             raise OutputMissing(f"{words} (run {self.name})", hint="the program itself succeeded; the other files are here")
 
     def __await__(self) -> Generator[Any, None, Run]:
-        return asyncio.to_thread(self.wait).__await__()
+        loop = asyncio.get_running_loop()
+        over = loop.create_future()
+
+        def end() -> None:
+            if not over.done():
+                over.set_result(None)
+
+        def tell(_: Run) -> None:
+            try:
+                loop.call_soon_threadsafe(end)
+            except RuntimeError:
+                pass  # the loop is closed: nobody waits any more
+
+        self.add_done_callback(tell)
+        yield from over.__await__()
+        return self
 
     def add_done_callback(self, call: Callable[[Run], Any]) -> None:
         """Calls `call(run)` at the end, from a thread; at once if it is over."""
@@ -330,7 +355,7 @@ class Run(Future[Any]):
             self._settled.set()
             callbacks, self._callbacks = self._callbacks, []
         try:
-            error = self.exception()
+            error = self._failure()
         except Exception as failed:  # noqa: BLE001  # a class of somebody else's that cannot be rebuilt must not keep a group from its deletion
             error = failed
         if error is not None:

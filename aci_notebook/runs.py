@@ -55,7 +55,11 @@ class Runs:
                 )
             self._store.save(record)
             self._runs[run.run_id] = run
-        self._launch(run, plan, backend, Course(foreground=foreground), before)
+        try:
+            self._launch(run, plan, backend, Course(foreground=foreground), before)
+        except BaseException:  # an interrupt, or no thread to be had: nobody drives it, and it must not hold its name
+            run.finish()
+            raise
         return run
 
     def holder(self, address: Address) -> Run | None:

@@ -35,7 +35,7 @@ from .controls import Control, OthersControl, named
 from .door import Door, Preview, assigned_names
 from .follow import Follower
 from .logview import LogView
-from .panel import Panel
+from .panel import CANCELLED, Panel
 from .rows import control_of
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ class Launcher:
         self.run: Run | None = None
         self._follower: Follower | None = None
         self._estimate = estimator(self.door.house().folder)
-        self._loading = False
+        self._loading = self._resting = False
+        self._beginning = self._unwanted = False  # a run is asked for and not there yet; Cancel was pressed meanwhile
         self.busy = Busy(magics.ipython, self.note_wait, self.note_free)
         self.preview = Preview("")
         self.controls = self._made_controls()
@@ -157,7 +158,8 @@ class Launcher:
             self.preview = Preview(self.preview.cell, error="see the marked fields")
         else:
             self.preview = self.door.preview(self.values(), self.code.value)
-        self.door.magics.form_cell = self.preview.cell
+        if not self._resting:
+            self.door.magics.form_cell = self.preview.cell
         self._offer_outputs()
         _set(self.cell_view, self.preview.cell)
         _set(self.resource_view, self.preview.resource or f"# {self.preview.error}")
@@ -202,6 +204,7 @@ class Launcher:
             session, spec = self.door.prepare(self.values(), self.code.value)
         finally:
             self.busy.handled()
+        self._beginning, self._unwanted = not detached, False
         if not detached:
             self._lock_run(True)
         place = session.first_word(spec)
@@ -210,15 +213,19 @@ class Launcher:
         def begin() -> None:
             try:
                 run = session.submit(spec, foreground=not detached)
+                if detached:
+                    run.add_done_callback(self.bring_home)
+                else:
+                    self.follow(run)
             except BaseException:
                 self._lock_run(self._following())
                 raise
+            finally:
+                self._beginning = False
+            if self._unwanted:
+                run.cancel(CANCELLED)
             self.panel.choose(run.run_id)
             self.say(f"{place}\n{run.name} runs in the background; the list below follows it" if detached else place)
-            if detached:
-                run.add_done_callback(self.bring_home)
-            else:
-                self.follow(run)
 
         self.in_thread(begin)
 
@@ -271,7 +278,10 @@ class Launcher:
     @guarded
     def cancel(self) -> None:
         """The wish that the run ends; its group is deleted."""
-        if self.run is None or not self.run.cancel("cancelled in the launcher"):
+        if self._beginning:
+            self._unwanted = True
+            self.say("cancelled: the run ends as soon as it has begun")
+        elif self.run is None or not self.run.cancel(CANCELLED):
             self.say("nothing runs in this form")
 
     @guarded
@@ -333,6 +343,7 @@ class Launcher:
     def retire(self, why: str) -> None:
         """The form rests, and says why."""
         self.close()
+        self._resting = True
         for button in (self.run_button, self.detach_button, self.dry_button, self.cancel_button):
             button.disabled = True
         self.panel.rest()

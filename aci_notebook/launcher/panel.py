@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 LOOK_EVERY_S = 0.5
 RUNS_SHOWN = 50
 WIDTHS = (17, 28, 9, 22, 14)
+CANCELLED = "cancelled in the launcher"
 
 
 class Panel:
@@ -209,7 +210,7 @@ class Panel:
     def cancel(self, record: RunRecord) -> None:
         """End the run; where another kernel drives it, its group is deleted from here."""
         mine = self._mine(record)
-        if mine is None or not mine.cancel("cancelled in the launcher"):
+        if mine is None or not mine.cancel(CANCELLED):
             self.delete(record)
 
     def delete(self, record: RunRecord) -> None:

@@ -241,6 +241,33 @@ def test_a_run_is_begun_at_once_followed_and_its_variables_are_set(form: Launche
     assert form.cancel_button.disabled
 
 
+def test_cancel_is_heard_before_the_run_is_there(form: Launcher, until: Until, monkeypatch: pytest.MonkeyPatch) -> None:
+    submit, clicked = Session.submit, threading.Event()
+
+    def held(self: Session, spec: RunSpec, **options: Any) -> Run:
+        clicked.wait(20)
+        return submit(self, spec, **options)
+
+    monkeypatch.setattr(Session, "submit", held)
+    form.code.value = "import time\ntime.sleep(300)"
+    form.run_button.click()
+    form.cancel_button.click()
+    assert "ends as soon as it has begun" in form.message.value
+    clicked.set()
+    until(lambda: form.run is not None and form.run.done())
+    assert form.run is not None
+    assert form.run.cancelled()
+    assert form.run.wait_gone(20)
+
+
+def test_a_form_that_rests_gives_no_cell_to_a_new_one(magics: AciMagics) -> None:
+    first, second = open_form(magics), open_form(magics)
+    second.code.value = "print('second')"
+    first.code.value = "print('first')"
+    assert magics.form_cell == "%%aci\nprint('second')"
+    second.close()
+
+
 def test_the_first_run_in_azure_says_where_it_goes(form: Launcher, until: Until, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Session, "first_word", lambda self, spec: f"runs in Azure: {spec.image}")
     form.code.value = "print(1)"

@@ -153,6 +153,32 @@ def wrapped(handle: Any) -> Any:
     return asyncio.run(value())
 
 
+def unreadable() -> Any:
+    return type("Unreadable", (), {"__reduce__": lambda self: (int, ("no number",))})()
+
+
+def test_a_value_that_cannot_be_read_here_is_said_to_whoever_waits(run: Run) -> None:
+    handle = aci.submit(unreadable)
+    error = handle.exception(60)
+    assert error is not None
+    with pytest.raises(type(error)):
+        wrapped(handle)
+    with pytest.raises(type(error)):
+        handle.result()
+
+
+def test_waiting_for_a_run_ends_when_the_wait_does(run: Run) -> None:
+    handle = aci.submit("import time; time.sleep(300)")
+
+    async def impatient() -> None:
+        await asyncio.wait_for(awaited(handle), 0.3)
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(impatient())  # which joins the threads it began
+    assert not handle.done()
+    handle.cancel()
+
+
 def test_an_exception_that_cannot_be_joined_still_ends_the_run_and_its_group(run: Run) -> None:
     failed = run(
         "import aci_notebook as aci\nclass Known(Exception):\n    words = {1: 'one'}\n    def __new__(cls, code): "
