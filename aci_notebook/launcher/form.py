@@ -213,6 +213,8 @@ class Launcher:
         def begin() -> None:
             try:
                 run = session.submit(spec, foreground=not detached)
+                self.panel.choose(run.run_id)
+                self.say(f"{place}\n{run.name} runs in the background; the list below follows it" if detached else place)
                 if detached:
                     run.add_done_callback(self.bring_home)
                 else:
@@ -224,8 +226,6 @@ class Launcher:
                 self._beginning = False
             if self._unwanted:
                 run.cancel(CANCELLED)
-            self.panel.choose(run.run_id)
-            self.say(f"{place}\n{run.name} runs in the background; the list below follows it" if detached else place)
 
         self.in_thread(begin)
 

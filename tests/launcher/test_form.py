@@ -128,9 +128,9 @@ def test_no_secret_reaches_cell_resource_log_or_history(form: Launcher, until: U
     until(lambda: "group deleted" in form.header.value)
     assert shown(form.log)[0].startswith("it is *")
     assert form.run is not None
-    form.panel.choose(form.run.run_id)
-    form.panel.buttons["Rerun"].click()
     first = form.run
+    form.panel.choose(first.run_id)
+    form.panel.buttons["Rerun"].click()
     until(lambda: form.run is not first and "group deleted" in form.header.value)
     everything = "\n".join(str(getattr(item, "value", "")) + str(getattr(item, "options", "")) for item in every(form.widget))
     assert "FORM_TOKEN" in everything
