@@ -175,33 +175,37 @@ class Run(Future[Any]):
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """The exception that `result()` raises, or None: what the run ended with, or why what came home cannot be read here."""
         self.wait(timeout)
-        error = self._failure()
-        if error is None:
-            try:
-                self.outputs()
-            except Exception as unreadable:  # noqa: BLE001  # given back: unpickling runs anybody's code
-                return unreadable
-        return error
+        return self._answer()[1]
 
-    def _failure(self) -> BaseException | None:
-        """What the run ended with; looks at nothing that came home but the error."""
+    def failure(self) -> BaseException | None:
+        """What the run ended with so far, or None; of what came home it reads the error alone."""
         remote = self._objects.get("error")
         return failure(self._record, remote.data if remote else None)
 
+    def _answer(self) -> tuple[Any, BaseException | None]:
+        """(what `result()` returns, what it raises); what came home is decoded once for both."""
+        error = self.failure()
+        if error is not None:
+            return None, error
+        try:
+            found = self.outputs()
+        except Exception as unreadable:  # noqa: BLE001  # given back: unpickling runs anybody's code
+            return None, unreadable
+        return found.get(RETURNED) if self._record.spec.function else found, None
+
     def result(self, timeout: float | None = None) -> Any:
         """What the function returned, or the -o variables by name. Raises what `exception()` says."""
-        error = self.exception(timeout)
+        self.wait(timeout)
+        value, error = self._answer()
         if error is not None:
             raise error
-        found = self.outputs()
-        return found.get(RETURNED) if self._record.spec.function else found
+        return value
 
     def _get_snapshot(self) -> tuple[bool, bool, Any, BaseException | None]:
         """What newer Pythons' asyncio asks a future, in place of `done`, `cancelled`, `result` and `exception`."""
         if not self.done() or self.cancelled():
             return self.done(), self.done(), None, None
-        error = self.exception()
-        return True, False, self.result() if error is None else None, error
+        return True, False, *self._answer()
 
     def outputs(self) -> dict[str, Any]:
         """The -o variables that came home, by name."""
@@ -355,7 +359,7 @@ class Run(Future[Any]):
             self._settled.set()
             callbacks, self._callbacks = self._callbacks, []
         try:
-            error = self._failure()
+            error = self.failure()
         except Exception as failed:  # noqa: BLE001  # a class of somebody else's that cannot be rebuilt must not keep a group from its deletion
             error = failed
         if error is not None:

@@ -161,6 +161,6 @@ def fresh_for_adoption(record: RunRecord) -> RunRecord:
 
 def raise_failure(run: Run) -> None:
     """Raises what the run ended with, if it did not succeed; a cancelled run raises a KeyboardInterrupt of ours."""
-    error = run.exception()
+    error = run.wait().failure()
     if isinstance(error, AciError | RunCancelled):
         raise error

@@ -86,7 +86,7 @@ def _wish(run: Run) -> None:
 
 def _cancelled(run: Run) -> RunCancelled:
     record = run.record
-    error = run.exception() if run.done() and not record.detached else None
+    error = run.failure() if run.done() and not record.detached else None
     if isinstance(error, RunCancelled):
         return error
     if record.detached or record.spec.on_interrupt == "detach":

@@ -20,6 +20,7 @@ from referencing.jsonschema import DRAFT4
 from shells import Run
 
 import aci_notebook as aci
+from aci_notebook import exchange
 from aci_notebook.errors import OptionError, OutputMissing, RunFailed
 
 SCHEMA = Path(__file__).parents[1] / "data" / "containerInstance-2023-05-01.json"  # Azure/azure-resource-manager-schemas, as published
@@ -98,7 +99,7 @@ def test_arguments_that_the_function_does_not_take_are_refused_here(run: Run, cr
     with pytest.raises(OptionError, match="got an unexpected keyword argument 'c'"):
         aci.remote(add)(1, c=2)
     with pytest.raises(OptionError, match="args '12': is a tuple of the function's arguments"):
-        aci.run(add, args="12")  # type: ignore[arg-type]
+        aci.run(add, args="12")  # type: ignore[arg-type]  # what is tested
     assert creates() == before
 
 
@@ -111,7 +112,7 @@ def test_a_program_is_checked_as_a_cell_is(run: Run, creates: Callable[[], int])
     assert creates() == before
     assert aci.run("#!/bin/sh\necho from $((1 + 1))", quiet=True).log() == "from 2\n"
     with pytest.raises(TypeError, match="unexpected keyword argument 'stat'"):
-        aci.history(stat="failed")  # type: ignore[call-arg]
+        aci.history(stat="failed")  # type: ignore[call-arg]  # what is tested
 
 
 def test_what_a_function_returns_and_cannot_travel_is_named(run: Run) -> None:
@@ -165,6 +166,21 @@ def test_a_value_that_cannot_be_read_here_is_said_to_whoever_waits(run: Run) -> 
         wrapped(handle)
     with pytest.raises(type(error)):
         handle.result()
+
+
+def test_what_comes_home_is_decoded_once(run: Run, shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be large, and unpickling runs the person's own code."""
+    really, decoded = exchange.decode, []
+
+    def counted(data: bytes) -> Any:
+        decoded.append(data)
+        return really(data)
+
+    monkeypatch.setattr(exchange, "decode", counted)
+    run("%%aci -q -o x\nx = 3").check()
+    assert (shell.user_ns["x"], len(decoded)) == (3, 1)
+    assert aci.submit(add, args=(1, 2)).result(60) == {"sum": 3}
+    assert len(decoded) == 2
 
 
 def test_waiting_for_a_run_ends_when_the_wait_does(run: Run) -> None:
