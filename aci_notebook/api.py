@@ -81,7 +81,9 @@ def history(
 
     aci_notebook.history(state="ended", since="7d")
     """
-    return house().store.frame(state, outcome, image, since, until, tag, notebook, name, limit)
+    return house().store.frame(
+        limit, state=state, outcome=outcome, image=image, since=since, until=until, tag=tag, notebook=notebook, name=name
+    )
 
 
 def check_options(options: Mapping[str, Any]) -> None:

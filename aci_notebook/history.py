@@ -139,27 +139,14 @@ class HistoryStore:
         clause, arguments = where(self._now(), **filters)
         return self._load(clause, arguments, limit=checked_limit(limit))
 
-    def frame(
-        self,
-        state: Any = None,
-        outcome: Any = None,
-        image: Any = None,
-        since: Any = None,
-        until: Any = None,
-        tag: Any = None,
-        notebook: Any = None,
-        name: Any = None,
-        limit: int | None = None,
-    ) -> pd.DataFrame:
-        """The runs as a DataFrame, newest first. Filters are done in SQL; a wrong one raises OptionError.
+    def frame(self, limit: int | None = None, **filters: Any) -> pd.DataFrame:
+        """The runs as a DataFrame, newest first. Filters (`frame.FILTERS`) are done in SQL; a wrong one raises OptionError.
 
         >>> store.frame(state="failed", since="7d")
         """
         from . import frame as f
 
-        clause, arguments = f.where(
-            self._now(), state=state, outcome=outcome, image=image, since=since, until=until, tag=tag, notebook=notebook, name=name
-        )
+        clause, arguments = f.where(self._now(), **filters)
         columns: list[list[Any]] = [[] for _ in f.SELECTED]
         self._select(", ".join(f.SELECTED), clause, arguments, limit=f.checked_limit(limit), into=columns)
         return f.frame_of(columns, self.home)
