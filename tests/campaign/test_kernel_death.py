@@ -286,6 +286,7 @@ def test_a_local_aci_that_is_dead_for_good(ground: Ground, tmp_path: Path, monke
 @pytest.mark.parametrize("seed", range(8))
 def test_killed_at_a_random_moment(ground: Ground, tmp_path: Path, seed: int) -> None:
     chosen = random.Random(seed)
+    created = ground.server.ask("/_aci/stats")["created"]
     kernel = Kernel(ground.folder)
     kernel.run(LOAD)
     kernel.send(job(chosen.randrange(1, 100), tmp_path))
@@ -294,3 +295,4 @@ def test_killed_at_a_random_moment(ground: Ground, tmp_path: Path, seed: int) ->
     time.sleep(0.3)
     sweep.gc(ground.session)
     wait_until_gone(ground)
+    assert ground.server.ask("/_aci/stats")["created"] - created <= 1, "the group was made twice"

@@ -249,7 +249,12 @@ def test_a_log_of_the_run_before_is_not_taken_for_ones_own() -> None:
     before = World(frames([(0.0, "theirs")], end_at=0.1, end="outcome=failed exit=3"), created_at=0.0, start_s=0.0)
     old = before.text(None).replace("run=r1", "run=r0")
     world = World(program())
-    really, world.logs = world.logs, lambda name, container, tail: old if world.t < 6 else really(name, container, tail)  # type: ignore[method-assign]
+    really = world.logs
+
+    def logs(name: str, container: str, tail: int | None) -> str | None:
+        return old if world.t < 6 else really(name, container, tail)
+
+    world.logs = logs  # type: ignore[method-assign]  # this world, for six seconds
     played = play(world)
     assert played.outcome.succeeded
     assert played.text == expected()

@@ -281,7 +281,7 @@ def test_timeline_takes_the_clock_where_it_can_be_seen(store: HistoryStore) -> N
 
 def test_the_picture_says_each_end_with_the_header_s_symbol(store: HistoryStore) -> None:
     for second, kind in enumerate(("succeeded", "cancelled", "oom", "stopped")):
-        store.save(ended(run(f"a{second}", begun_at=at(second)), kind))  # type: ignore[arg-type]
+        store.save(ended(run(f"a{second}", begun_at=at(second)), kind))  # type: ignore[arg-type]  # a plain text, where a Literal is meant
     figure = store.frame().aci.timeline().figure
     assert [text.get_text().strip() for text in figure.axes[0].texts] == ["■ cancelled", "✗ oom", "■ stopped"]
 

@@ -73,7 +73,8 @@ def test_stdout_and_stderr_are_one_stream_in_order(process: Server, name: str) -
 def test_an_incomplete_line_is_served_as_it_is(process: Server, name: str) -> None:
     process.put(name, shell("printf 'half a line'; sleep 60"))
     process.until_state(name, "Running")
-    process.until(name, lambda _: process.logs(name) == "half a line")
+    process.until(name, lambda _: process.logs(name))
+    assert process.logs(name) == "half a line"
 
 
 @pytest.mark.parametrize(("script", "code"), [("exit 3", 3), ("kill -TERM $$", 143), ("kill -KILL $$", 137), ("true", 0)])

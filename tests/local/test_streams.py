@@ -87,6 +87,7 @@ def test_a16_exec_ends_with_its_container(process: Server, name: str) -> None:
             process.control("POST", f"groups/{name}/happen", {"event": "platform_kill"})
             while await socket.read_message() is not None:
                 pass
+            assert socket.close_code is not None, "the other side closed it"
 
     in_loop(talk)
 
@@ -156,7 +157,7 @@ def test_a16_sessions_on_an_ended_container_are_still_handed_out(simulated: Serv
     simulated.script(name, [{"exit": 2}])
     simulated.put(name, body())
     simulated.until_state(name, "Failed")
-    session(simulated, name, "exec", command="ls")
+    assert "/execstream/sessionId/" in session(simulated, name, "exec", command="ls")["webSocketUri"]
 
 
 def test_web_pages_cannot_open_a_session(simulated: Server, name: str) -> None:

@@ -85,7 +85,8 @@ def test_a_grandchild_that_holds_the_pipe_does_not_hold_the_job(bench: Bench) ->
 def test_a_grandchild_that_ignores_the_request_to_end_is_killed(bench: Bench) -> None:
     pid_file = bench.folder / "pid"
     script = f"(trap '' TERM; exec >/dev/null 2>&1; echo $(sh -c 'echo $PPID') > {pid_file}; while :; do sleep 0.05; done) &\n"
-    bench.sh(script + f"while [ ! -s {pid_file} ]; do :; done").run(0)
+    log = bench.sh(script + f"while [ ! -s {pid_file} ]; do :; done").run(0)
+    assert "left processes behind" in log.house("warn")[0]["text"]
     wait_gone(int(pid_file.read_text()))
 
 
