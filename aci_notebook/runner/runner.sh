@@ -7,14 +7,17 @@
 # returns is shown as its last look). Secrets are masked line by line. Programs used: date, cat, cp, chmod, mkfifo, rm,
 # sleep, wc, and setsid, tail, grep where they exist.
 #
+# Commands are substituted with backquotes only: bash 5.2, which is sh in many images, loses a signal whose trap comes
+# due while it reads a $(...), and the substitution with it.
+#
 # A reader numbers the lines that come through a fifo, appends them to STATE/spool and prints them. Every line of the
 # spool is one frame, so the next number is the count of its lines plus one, also after a restart in place.
 
 state=$1
 here=${0%/*}
 [ "$here" = "$0" ] && here=.
-cr=$(printf '\r')
-began=$(date +%s)
+cr=`printf '\r'`
+began=`date +%s`
 
 JOB_RUN='' JOB_LANGUAGE=argv JOB_ARGC=0 JOB_TIMEOUT_S=86400 JOB_START_BY='' JOB_RETRIES=0 JOB_LINGER_S=600
 JOB_MASK='' JOB_REQUIREMENTS='' JOB_OUTPUTS='' JOB_PATHS=''
@@ -26,8 +29,13 @@ whole() { # the integer part of a number; 0 if there is none
     echo "$number"
 }
 
+next_number() { # sets number, of the frame that comes next
+    number=`wc -l <"$state/spool"`
+    number=$(($number + 1))
+}
+
 frame() { # mark, payload: print a frame and keep it
-    number=$(($(wc -l <"$state/spool") + 1))
+    next_number
     printf '%6d%s %s\n' "$number" "$1" "$2" >>"$state/spool"
     printf '%6d%s %s\n' "$number" "$1" "$2"
 }
@@ -56,7 +64,8 @@ mask_line() { # replace every secret in $line
 
 number_lines() { # stdin → frames, in the spool and on stdout; tells its counts at the end
     LC_ALL=C
-    number=$(($(wc -l <"$state/spool") + 1)) lines=$1 bytes=$2 more=1
+    next_number
+    lines=$1 bytes=$2 more=1
     exec 3>>"$state/spool"
     while [ -n "$more" ]; do
         mark='|'
@@ -69,7 +78,7 @@ number_lines() { # stdin → frames, in the spool and on stdout; tells its count
             ;;
         esac
         while [ ${#line} -gt 4000 ]; do
-            piece=$(printf '%.4000s' "$line")
+            piece=`printf '%.4000s' "$line"`
             line=${line#"$piece"}
             bytes=$((bytes + ${#piece}))
             printf '%6d+ %s\n' "$number" "$piece" >&3
@@ -100,7 +109,7 @@ done
 linger() { # exit code: wait for the last reader
     pause=
     trap 'stopped=TERM; [ -z "$pause" ] || kill "$pause" 2>/dev/null' TERM INT HUP
-    seconds=$(whole "$JOB_LINGER_S")
+    seconds=`whole "$JOB_LINGER_S"`
     case $JOB_LINGER_S in *.*[1-9]*) [ "$seconds" -gt 0 ] || seconds=1 ;; esac
     if [ -z "$stopped" ] && [ "$seconds" -gt 0 ]; then
         sleep "$seconds" >/dev/null 2>&1 &
@@ -116,24 +125,28 @@ finish() { # outcome, exit code, further fields
     shift 2
     lines='' bytes=''
     [ -r "$state/tally" ] && read -r lines bytes <"$state/tally"
-    number=$(($(wc -l <"$state/spool") + 1))
+    next_number
     line="end exit=$code${*:+ $*} outcome=$outcome lines=${lines:-0} bytes=${bytes:-0}"
-    house "$line wall_s=$(($(date +%s) - began)) install_s=0 frames=$number"
+    over=`date +%s`
+    house "$line wall_s=$((over - began)) install_s=0 frames=$number"
     tail -n 1 "$state/spool" >"$state/end" 2>/dev/null || echo end >"$state/end"
     linger "$code"
 }
 
-signal_group() { # signal: to the group where the child leads one, else to the child alone
-    if [ -n "$group" ]; then kill "-$1" "-$child" 2>/dev/null; else kill "-$1" "$child" 2>/dev/null; fi
+signal_group() { # signal: to the group where the child leads one by now, else to the child alone
+    { [ -n "$group" ] && kill "-$1" "-$child" 2>/dev/null; } || kill "-$1" "$child" 2>/dev/null
 }
 
-on_stop() { # a signal from outside: forward it, insist after 5 s
-    [ -z "$stopped" ] || return
-    stopped=$1
-    [ -n "$child" ] || return
-    signal_group "$1"
+forward() { # the signal from outside to the child; insist after 5 s
+    signal_group "$stopped"
     (sleep 5; signal_group KILL) >/dev/null 2>&1 &
     insister=$!
+}
+
+on_stop() { # a signal from outside; run_once forwards it if there is no child yet
+    [ -z "$stopped" ] || return
+    stopped=$1
+    [ -z "$child" ] || forward
 }
 
 collect_tree() { # end what of a helper (a subshell that sleeps) is left
@@ -153,7 +166,8 @@ run_once() { # run the command line once; sets code
         "$@" </dev/null >"$state/pipe" 2>&1 &
     fi
     child=$!
-    left=$(($(whole "$JOB_TIMEOUT_S") - $(date +%s) + began))
+    left=`whole "$JOB_TIMEOUT_S"` over=`date +%s`
+    left=$((left - over + began))
     [ "$left" -gt 0 ] || left=0
     (
         sleep "$left"
@@ -163,7 +177,7 @@ run_once() { # run the command line once; sets code
         signal_group KILL
     ) >/dev/null 2>&1 &
     watcher=$!
-    [ -z "$stopped" ] || signal_group "$stopped"
+    [ -z "$stopped" ] || [ -n "$insister" ] || forward
     while :; do
         wait "$child"
         code=$?
@@ -197,11 +211,12 @@ trap 'on_stop INT' INT
 if [ -e "$state/started" ]; then # restarted in place: print what there is, do not run the job again
     [ -e "$state/spool" ] || : >"$state/spool"
     cat "$state/spool"
-    [ -z "$(tail -c 1 "$state/spool" 2>/dev/null)" ] || { echo >>"$state/spool"; echo; }
+    cut=`tail -c 1 "$state/spool" 2>/dev/null`
+    [ -z "$cut" ] || { echo >>"$state/spool"; echo; }
     [ -e "$state/end" ] && linger 0
-    lines=$(grep -c '^ *[0-9]*[|!]' "$state/spool" 2>/dev/null)
+    lines=`grep -c '^ *[0-9]*[|!]' "$state/spool" 2>/dev/null`
     echo "${lines:-0} 0" >"$state/tally"
-    house "again run=$JOB_RUN attempt=1 at=$(now)"
+    house "again run=$JOB_RUN attempt=1 at=`now`"
     finish restarted 0
 fi
 
@@ -209,15 +224,15 @@ fi
 rm -f "$state/tally"
 case $JOB_START_BY in
 '' | null | None | none) start_by= ;;
-*) start_by=$(whole "$JOB_START_BY") ;;
+*) start_by=`whole "$JOB_START_BY"` ;;
 esac
-start="start run=$JOB_RUN attempt=1 runner=1 at=$(now) shell=sh pid=$$"
-if [ -n "$start_by" ] && [ "$(date +%s)" -gt "$start_by" ]; then
+start="start run=$JOB_RUN attempt=1 runner=1 at=`now` shell=sh pid=$$"
+if [ -n "$start_by" ] && [ "`date +%s`" -gt "$start_by" ]; then
     house "$start"
     : >"$state/started"
     finish late 75
 fi
-(set -C && echo "1 $(date +%s)" >"$state/started") || { house "$start"; finish failed 126; }
+(set -C && echo "1 `date +%s`" >"$state/started") || { house "$start"; finish failed 126; }
 sync 2>/dev/null
 house "$start"
 
@@ -246,10 +261,10 @@ if [ $# -eq 0 ] || ! command -v "$1" >/dev/null 2>&1; then
     finish no_interpreter 127
 fi
 
-attempt=1
+attempt=1 retries=`whole "$JOB_RETRIES"`
 while :; do
     house "phase name=run"
-    kills=$(oom_kills "$oom_file")
+    kills=`oom_kills "$oom_file"`
     run_once "$@"
     if [ -n "$stopped" ]; then
         JOB_LINGER_S=0
@@ -257,7 +272,7 @@ while :; do
     fi
     [ -e "$state/timeout" ] && finish timeout 124
     [ "$code" -eq 0 ] && break
-    if [ "$attempt" -gt "$(whole "$JOB_RETRIES")" ]; then break; fi
+    [ "$attempt" -le "$retries" ] || break
     attempt=$((attempt + 1))
     house "retry attempt=$attempt after_exit=$code"
 done
@@ -265,9 +280,12 @@ for name in $JOB_PATHS $JOB_OUTPUTS; do
     house "skip name=$name reason='this image has no Python: nothing can be brought home'"
 done
 [ "$code" -eq 0 ] && finish succeeded 0
-[ "$code" -eq 137 ] && [ "$(oom_kills "$oom_file")" -gt "$kills" ] && finish oom 137
+if [ "$code" -eq 137 ]; then
+    kills_now=`oom_kills "$oom_file"`
+    [ "$kills_now" -le "$kills" ] || finish oom 137
+fi
 if [ "$code" -gt 128 ] && [ "$code" -lt 160 ]; then
-    name=$(kill -l "$((code - 128))" 2>/dev/null)
+    name=`kill -l "$((code - 128))" 2>/dev/null`
     finish signal "$code" "signal=SIG${name#SIG}"
 fi
 finish failed "$code"

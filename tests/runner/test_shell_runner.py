@@ -72,6 +72,17 @@ def test_sigterm(shell: Bench) -> None:
     assert log.text().endswith(b"bye\n")
 
 
+def test_sigterm_at_any_moment(shell: Bench) -> None:
+    for moment in range(40):  # bash 5.2 loses a signal that comes while it reads a $(...): the job would run on
+        fresh(shell)
+        process = shell.sh("exec sleep 600", linger_s=600).start(entry="runner.sh")
+        seen = read_until(process, b"# start ")
+        time.sleep(moment / 4000)  # from the first line to well after the program's start
+        process.terminate()
+        log = Log(seen + rest_of(process)).check()
+        assert (process.returncode, log.end["outcome"]) == (143, "terminated"), moment
+
+
 def test_a_grandchild_does_not_hold_the_job(bench: Bench) -> None:
     log = run(bench.sh("sleep 600 & echo $!"), 0)  # which waits a minute at most
     wait_gone(int(log.text()))
