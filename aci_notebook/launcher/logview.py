@@ -1,7 +1,8 @@
 """The output of a run in the browser: its last `LINES_SHOWN` lines, with their colours, in blocks that are sent once.
 
 A log of 200,000 lines is a file; what a browser needs is its end. The lines are cut into blocks of `BLOCK_LINES`, each one widget. A full
-block is never sent again, so a refresh costs what is new and not the whole view; the oldest block goes when there are too many. The
+block is never sent again, so a refresh costs what is new and not the whole view. A list of widgets whose front is cut is drawn anew by the
+browser, whole; so the oldest block is emptied in its place, and the empty ones are cut off once there are as many as full ones. The
 view keeps to its end by style alone (`flex-direction: column-reverse`), so who has scrolled up stays where she reads.
 """
 
@@ -37,6 +38,7 @@ class LogView:
         self._lines = Lines()
         self._waiting: deque[str] = deque(maxlen=LINES_SHOWN)
         self._open: list[str] = []
+        self._empty = 0
         self._partial = ""
         self._total = 0
         self._path = ""
@@ -96,15 +98,22 @@ class LogView:
         blocks = list(self._blocks.children)
         if blocks and not anew:
             blocks[-1].value = marked[0]
-        made = [w.HTML(markup) for markup in (marked if anew or not blocks else marked[1:])]
-        if made:
-            shown = [*([] if anew else blocks), *made][-BLOCKS:]
-            self._blocks.children = tuple(shown)
-            for block in blocks:
-                if block not in shown:
-                    block.close()
+        self._append([w.HTML(markup) for markup in (marked if anew or not blocks else marked[1:])], anew)
         self._say()
         return sum(map(len, marked))
+
+    def _append(self, made: list[w.HTML], anew: bool) -> None:
+        """Adds blocks; what is too many at the front is emptied, or goes."""
+        blocks = [*self._blocks.children, *made]
+        surplus = max(0, len(blocks) - (len(made) if anew else BLOCKS))
+        cut = surplus if anew or surplus >= BLOCKS else 0
+        if made:
+            self._blocks.children = tuple(blocks[cut:])
+        for block in blocks[:cut]:
+            block.close()
+        for block in blocks[max(cut, self._empty) : surplus]:
+            block.value = ""
+        self._empty = surplus - cut
 
     def _say(self) -> None:
         where = f", all of them in {self._path}" if self._path else ""

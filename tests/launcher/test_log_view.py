@@ -53,11 +53,26 @@ def test_200_000_lines_cost_what_is_new() -> None:
     assert view.total == 200_000
     assert LINES_SHOWN - 2 * BLOCK_LINES <= len(lines) <= LINES_SHOWN
     assert lines == [f"{n:06d} {ORDINARY.decode()}" for n in range(200_000 - len(lines), 200_000)]
-    assert len(view._blocks.children) <= BLOCKS
+    assert len([block for block in view._blocks.children if block.value]) <= BLOCKS
     assert "the last 5,000 of 200,000 lines" in view._note.value
     assert sent < 2 * 200_000 * 80, f"{sent} bytes were sent for 16 MB of output"
     middle = sorted(work_s[20:60])[20], sorted(work_s[-40:])[20]  # full for the first time; at the end
     assert middle[1] < 3 * middle[0], f"a piece cost {middle} s: more, the longer the log"
+
+
+def test_the_front_is_cut_seldom_since_the_browser_draws_the_rest_anew_then() -> None:
+    view, cuts = LogView(), 0
+    for n in range(100 * BLOCK_LINES):
+        view.feed(b"%d\n" % n)
+        if n % 50 == 49:
+            before = view._blocks.children[:1]
+            view.refresh()
+            cuts += before != view._blocks.children[:1]
+        assert len(view._blocks.children) <= 2 * BLOCKS
+    lines = shown(view)
+    assert lines == [str(n) for n in range(100 * BLOCK_LINES - len(lines), 100 * BLOCK_LINES)]
+    assert LINES_SHOWN - BLOCK_LINES <= len(lines) <= LINES_SHOWN
+    assert cuts <= 1 + 80 // BLOCKS, "of 80 blocks too many"
 
 
 def test_a_burst_between_two_refreshes_sends_only_its_end() -> None:
