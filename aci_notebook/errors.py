@@ -127,6 +127,12 @@ def _short(value: object, limit: int = 80) -> str:
     return repr(text if len(text) <= limit else text[: limit - 1] + "…")
 
 
+def _first_line(text: str, limit: int = 200) -> str:
+    """The beginning of a text that stands whole in the traceback above."""
+    first = text.split("\n", 1)[0][:limit]
+    return first if first == text else f"{first} …"
+
+
 class RunFailed(AciError):
     """The program failed: `exit_code`, and the remote exception as `__cause__` where it was one.
 
@@ -137,6 +143,11 @@ class RunFailed(AciError):
     remote_type: str = ""
     remote_traceback: str = ""
     record: Any = None
+
+    def _render_traceback_(self) -> list[str]:
+        if not self.remote_traceback:
+            return super()._render_traceback_()
+        return [*_cause_lines(self), *f"{type(self).__name__}: {_first_line(self.message)}".splitlines(), *self.hint.splitlines()]
 
 
 class OutOfMemory(RunFailed):

@@ -7,11 +7,13 @@ an instance of the remote class where that is possible, so `except ValueError` a
 from __future__ import annotations
 
 import base64
+import builtins
 import json
 import linecache
 import pickle
 import re
 from collections.abc import Mapping
+from types import WrapperDescriptorType
 from typing import Any
 
 from . import errors as er
@@ -104,7 +106,7 @@ def _with_remote(cls: type[er.AciError], remote: bytes, data: dict[str, Any]) ->
         return None
     cause = _rebuilt(told)
     message = f"{told.get('type', 'Exception')}: {told.get('message', '')}"
-    error = _both(cls, type(cause), message, data)
+    error = _both(cls, cause, told, message, data)
     error.remote_type = str(told.get("type", ""))
     error.remote_traceback = _with_sources(str(told.get("traceback", "")))
     error.__cause__ = cause
@@ -136,15 +138,48 @@ def _rebuilt(told: Mapping[str, Any]) -> BaseException:
     return RemoteError(f"{told.get('type', 'Exception')}: {told.get('message', '')}")
 
 
-def _both(cls: type[er.AciError], remote: type[BaseException], message: str, data: dict[str, Any]) -> er.RunFailed:
-    if issubclass(remote, Exception) and not issubclass(remote, RemoteError):
-        try:
-            joined: Any = type(cls.__name__, (cls, remote), {"__module__": cls.__module__, "__doc__": cls.__doc__, "__str__": cls.__str__})
-            error: er.RunFailed = joined.__new__(joined, message)
-            er.AciError.__init__(error, message, **data)
-            return error
-        except Exception:  # noqa: BLE001
-            joined = None  # layouts that do not go together, or a class with its own wishes: the plain class says it all
+def _both(cls: type[er.AciError], cause: BaseException, told: Mapping[str, Any], message: str, data: dict[str, Any]) -> er.RunFailed:
+    """Our error, that is also of the remote exception's class; or of its nearest built-in one; or ours alone."""
     plain = cls(message, **data)
     assert isinstance(plain, er.RunFailed)
+    made_of = args = (str(told.get("message", "")),)
+    kinds = [getattr(builtins, str(name), None) for name in told.get("bases") or ()]
+    if not isinstance(cause, RemoteError):
+        made_of, args = _arguments(cause), cause.args
+        kinds.insert(0, type(cause))
+    own = {name: value for name, value in plain.__dict__.items() if value or name in {"message", "hint"} or name not in cause.__dict__}
+    for kind in kinds:
+        if not isinstance(kind, type) or not issubclass(kind, Exception) or kind is Exception:
+            continue
+        try:
+            return joined(cls, kind, made_of, args, {**cause.__dict__, **own})
+        except Exception:  # noqa: BLE001, S112  # layouts that do not go together, or a class with its own wishes: the next one says less
+            continue
     return plain
+
+
+def _arguments(error: BaseException) -> tuple[Any, ...]:
+    """What the class is given to make such an exception again, as its pickle has it."""
+    try:
+        made = error.__reduce__()
+    except Exception:  # noqa: BLE001  # anybody's method
+        return error.args
+    return made[1] if isinstance(made, tuple) and made[0] is type(error) else error.args
+
+
+def joined(cls: type[er.AciError], remote: type[Exception], made_of: tuple[Any, ...], args: tuple[Any, ...], state: Any) -> er.RunFailed:
+    """An error of both classes with the remote one's arguments and attributes; its own `__init__` is not run, unless it is C's."""
+
+    def reduce(self: er.RunFailed) -> tuple[Any, ...]:
+        return joined, (cls, remote, made_of, args, dict(self.__dict__))
+
+    body = {"__module__": cls.__module__, "__doc__": cls.__doc__, "__str__": cls.__str__, "__reduce__": reduce}
+    body |= {"message": state["message"], "hint": state["hint"]}  # its text is ours, also where the remote class has a property so called
+    both: Any = type(cls.__name__, (cls, remote), body)
+    error: er.RunFailed = both.__new__(both, *made_of)
+    native: Any = remote.__init__
+    if isinstance(native, WrapperDescriptorType):
+        native(error, *made_of)  # errno, filename, start and the like are no attributes that could be copied
+    error.args = args
+    error.__dict__.update(state)
+    return error

@@ -59,7 +59,8 @@ path:P, figure-N. sha256= and bytes= are of the raw object, encoded= counts its 
 and control characters %-encoded. Objects share one limit; what does not fit is a `# skip`, and the rest goes on;
 figures come last because nobody asked for them by name. Variables go home only from success, figures and error also
 from failure, paths from everything except terminated and what never ran. Fields of a shape in `error` beyond the
-contract: each entry of "chain" has "link": "cause" or "context".
+contract: each entry of "chain" has "link": "cause" or "context"; the exception itself has "bases": its classes
+that every Python has, nearest first.
 
 SECRETS. The values of the variables named in `mask` (6 characters and more; also without surrounding white space) are
 replaced in text, house lines, tracebacks, error and value, also across the borders of chunks: an end that could begin
@@ -1469,7 +1470,8 @@ class Body:
                 break
             seen.add(id(at))
             chain.append({**self.shape(at), "link": link})
-        shape.update(traceback=text, pickle=self.pickled(error), chain=chain)
+        bases = [kind.__name__ for kind in type(error).__mro__ if kind.__module__ == "builtins"]
+        shape.update(traceback=text, pickle=self.pickled(error), chain=chain, bases=bases)
         self.results.add_json("error", masked(shape, self.masker), type(error).__name__)
 
     def shape(self, error: BaseException) -> Dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 import re
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -138,3 +140,51 @@ def test_a_remote_traceback_has_the_notebooks_colours(run: Run, shell: Interacti
     finally:
         shell.colors = "nocolor"
         load(shell)
+
+
+KINDS = [
+    ("import json; json.loads('{')", ValueError, "doc", "{"),
+    ("b'\\xff'.decode()", UnicodeDecodeError, "start", 0),
+    ("open('/no/such/file')", FileNotFoundError, "filename", "/no/such/file"),
+    ("import subprocess; subprocess.run('false', check=True)", subprocess.CalledProcessError, "returncode", 1),
+    ("{}['a']", KeyError, "args", ("a",)),
+    ("class Own(ValueError):\n    def __init__(self, a, *, b): super().__init__(a)\nraise Own('x', b=1)", ValueError, "args", ("x",)),
+    ("class Mine(ConnectionError): code = 5\nraise Mine('x')", OSError, "exit_code", 1),
+]
+
+
+@pytest.mark.parametrize(("cell", "kind", "attribute", "value"), KINDS)
+def test_what_the_program_raised_is_caught_as_what_it_is(run: Run, cell: str, kind: type[Exception], attribute: str, value: object) -> None:
+    failed = run(f"%%aci -q\n{cell}").error
+    assert isinstance(failed, er.RunFailed)
+    assert isinstance(failed, kind), repr(failed.__cause__)
+    assert getattr(failed, attribute) == value
+    again = pickle.loads(pickle.dumps(failed))
+    assert isinstance(again, kind)
+    assert str(again) == str(failed)
+    assert again.remote_traceback == failed.remote_traceback
+
+
+def test_an_exception_of_the_notebooks_own_is_caught_with_its_attributes(run: Run) -> None:
+    caught = run(
+        "import aci_notebook as aci\n"
+        "class Refused(Exception):\n    def __init__(self, code, message):\n"
+        "        super().__init__(code, message); self.code, self.message = code, message\n"
+        "def refuse(): raise Refused(403, 'no')\n"
+        "try: aci.run(refuse, quiet=True)\nexcept Refused as error: found = error\n"
+        "found.code, found.args, str(found), str(found.__cause__)"
+    ).check()
+    assert caught.value == (403, (403, "no"), "Refused: (403, 'no')", "(403, 'no')")
+
+
+def test_a_group_of_exceptions_is_one(run: Run) -> None:
+    failed = run("%%aci -q\nraise ExceptionGroup('both', [ValueError(1), KeyError(2)])").error
+    assert isinstance(failed, ExceptionGroup)
+    assert [type(item) for item in failed.exceptions] == [ValueError, KeyError]
+
+
+def test_a_long_text_stands_under_the_cell_once(run: Run) -> None:
+    shown = "\n".join(run("%%aci -q\nraise ValueError('x' * 30_000 + 'E' + 'ND')").error._render_traceback_())
+    assert shown.count("END") == 1
+    assert len(shown) < 31_000
+    assert shown.rstrip("x …").endswith("RunFailed: ValueError:")
