@@ -134,12 +134,14 @@ def estimate_lines(session: Session, spec: RunSpec, location: str) -> list[str]:
     book = PriceBook(session.house.folder)
     estimate = book.estimate(spec, target="azure", location=location)
     limit = f"ends after {duration(spec.timeout_s)} at the latest"
-    if estimate.usd_per_hour is None or estimate.timeout_usd is None:
-        return [f"estimate: none, {estimate.reason} ({estimate.remedy}){_elsewhere(book, spec)}; {limit}"]
     local = session.place.target == "local"
+    here = "; the local ACI costs nothing" if local else ""
+    if estimate.usd_per_hour is None or estimate.timeout_usd is None:
+        if local and spec.max_cost_usd is not None:
+            here += f", so --max-cost {spec.max_cost_usd:g} sets no limit; on Azure it is refused without a price"
+        return [f"estimate: none, {estimate.reason} ({estimate.remedy}){_elsewhere(book, spec)}{here}; {limit}"]
     where = "on Azure" if local else f"in {estimate.location}"
     dated = f" (prices of {estimate.as_of})" if estimate.as_of else ""
-    here = "; the local ACI costs nothing" if local else ""
     return [f"estimate: ${estimate.usd_per_hour:.4f} an hour {where}{dated}{here}; {limit}, with ${estimate.timeout_usd:.2f}"]
 
 

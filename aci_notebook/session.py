@@ -155,12 +155,17 @@ class Session:
         return self._within_budget(resolve(built))
 
     def _within_budget(self, spec: RunSpec) -> RunSpec:
-        """--max-cost as a time-out: the container ends itself before the money is spent, the runner's linger included."""
+        """--max-cost as a time-out: the container ends itself before the money is spent, the runner's linger included.
+
+        On the local ACI it is the same where a price is known, as a rehearsal; where none is, a run that costs nothing keeps within it.
+        """
         if spec.max_cost_usd is None:
             return spec
         from .pricing import PriceBook, timeout_for_cost
 
         estimate = PriceBook(self.house.folder).estimate(spec, target="azure", location=spec.location or self.place.location)
+        if self.place.target == "local" and not estimate.azure_usd_per_hour:
+            return spec
         return replace(spec, timeout_s=min(spec.timeout_s, timeout_for_cost(spec.max_cost_usd, estimate, after_s=LINGER_S)))
 
     def prepare(self, spec: RunSpec) -> tuple[RunRecord, GroupPlan]:

@@ -167,6 +167,8 @@ def _facts(record: RunRecord, estimate: Spending | None) -> tuple[str, ...]:
         if estimate is not None:
             facts.append(_cost(record, estimate, rate=True))
         budget = f" (--max-cost {spec.max_cost_usd:g})" if spec.max_cost_usd is not None else ""
+        if budget and record.target == "local" and estimate is not None and estimate.azure_usd_per_hour is None:
+            budget = f" (--max-cost {spec.max_cost_usd:g} sets none: no cost here, and no price is known)"
         facts.append(f"limit {duration(spec.timeout_s)}{budget}")
     return tuple(facts)
 
@@ -264,7 +266,8 @@ def _end_notes(record: RunRecord) -> list[Note]:
     home = [item for item in record.homes if not item.reason and _home_name(item)]
     if home:
         notes.append(Note("info", "came home: " + _listed([_home_text(item) for item in home])))
-    notes.extend(Note("warn", _stayed(item)) for item in record.homes if item.reason)
+    told = outcome.kind == "output_missing"  # its reason names the variables
+    notes.extend(Note("warn", _stayed(item)) for item in record.homes if item.reason and not (told and _home_name(item)))
     if record.attempts > 1:
         notes.append(Note("info", f"{record.attempts} attempts"))
     if not outcome.complete and outcome.kind in _PROGRAM_ENDED and record.spec.has_runner:

@@ -95,6 +95,22 @@ def test_a_limit_made_of_money_says_so() -> None:
     assert "--max-cost" not in header_text(s.running(s.new()), s.at(30))
 
 
+def test_money_that_cannot_be_spent_is_no_limit() -> None:
+    record = s.running(s.new(target="local", max_cost_usd=0.25))
+    free = header_text(record, s.at(30), estimate=Estimate(None, None))
+    assert "limit 24 h (--max-cost 0.25 sets none: no cost here, and no price is known)" in free
+    assert "limit 24 h (--max-cost 0.25)" in header_text(record, s.at(30), estimate=SPENT)
+
+
+def test_a_variable_that_stayed_away_is_named_once() -> None:
+    record = s.after(
+        s.running(s.new()),
+        ev.ObjectSkipped(s.at(58), "var:model", "too large"),
+        ev.Ended(s.at(59), ev.Outcome("output_missing", 0, reason="model: too large", hint="the program itself succeeded")),
+    )
+    assert header_text(record, s.at(60)).count("too large") == 1
+
+
 def test_a_failure_says_reason_and_remedy_in_one_line() -> None:
     record = s.ended(s.new(), 59, "oom", exit_code=137, reason="the container ran out of memory", hint="give it more: --memory")
     assert lines(record, 60)[0].startswith("✗ out of memory  fit-model")
