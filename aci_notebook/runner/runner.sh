@@ -5,13 +5,14 @@
 # `+` text without a newline, and the closing frame. What a shell cannot do well is left out and said so: no Python
 # bodies, no requirements, no objects going home, no pacing, no `alive`, no escapes (NUL bytes are dropped, a line with carriage
 # returns is shown as its last look). Secrets are masked line by line. Programs used: date, cat, cp, chmod, mkfifo, rm,
-# sleep, wc, and setsid, tail, grep where they exist.
+# sleep, wc, and setsid, tail, grep, fold where they exist.
 #
 # Commands are substituted with backquotes only: bash 5.2, which is sh in many images, loses a signal whose trap comes
 # due while it reads a $(...), and the substitution with it.
 #
 # A reader numbers the lines that come through a fifo, appends them to STATE/spool and prints them. Every line of the
-# spool is one frame, so the next number is the count of its lines plus one, also after a restart in place.
+# spool is one frame, so the next number is the count of its lines plus one, also after a restart in place. It reads to
+# the end of the fifo, however long that takes, or to a last word, where somebody who outlives the job holds the fifo.
 
 state=$1
 here=${0%/*}
@@ -62,14 +63,36 @@ mask_line() { # replace every secret in $line
     done
 }
 
+piece() { # number, mark, text: print a frame of text and keep it
+    printf '%6d%s %s\n' "$@" >&3
+    printf '%6d%s %s\n' "$@"
+}
+
+pieces() { # number, mark of the last one, a long line: print it in pieces; sets number
+    total=$(((${#3} + 3999) / 4000))
+    printf '%s\n' "$3" | fold -b -w 4000 | while IFS= read -r part; do
+        total=$((total - 1))
+        if [ "$total" -gt 0 ]; then piece "$number" + "$part"; else piece "$number" "$2" "$part"; fi
+        number=$((number + 1))
+    done
+    number=$((number + total))
+}
+
 number_lines() { # stdin → frames, in the spool and on stdout; tells its counts at the end
-    LC_ALL=C
+    LC_ALL=C fold=
+    command -v fold >/dev/null 2>&1 && fold=1
     next_number
     lines=$1 bytes=$2 more=1
     exec 3>>"$state/spool"
     while [ -n "$more" ]; do
         mark='|'
         IFS= read -r line || { more='' mark='+'; [ -n "$line" ] || break; }
+        case $line in
+        *"$last_word")
+            line=${line%"$last_word"} more='' mark='+'
+            [ -n "$line" ] || break
+            ;;
+        esac
         [ -z "$JOB_MASK" ] || mask_line
         case $line in
         *"$cr"*)
@@ -77,19 +100,14 @@ number_lines() { # stdin → frames, in the spool and on stdout; tells its count
             line=${line##*"$cr"}
             ;;
         esac
-        while [ ${#line} -gt 4000 ]; do
-            piece=`printf '%.4000s' "$line"`
-            line=${line#"$piece"}
-            bytes=$((bytes + ${#piece}))
-            printf '%6d+ %s\n' "$number" "$piece" >&3
-            printf '%6d+ %s\n' "$number" "$piece"
-            number=$((number + 1))
-        done
         bytes=$((bytes + ${#line}))
         [ "$mark" = '+' ] || lines=$((lines + 1)) bytes=$((bytes + 1))
-        printf '%6d%s %s\n' "$number" "$mark" "$line" >&3
-        printf '%6d%s %s\n' "$number" "$mark" "$line"
-        number=$((number + 1))
+        if [ -n "$fold" ] && [ ${#line} -gt 4000 ]; then
+            pieces "$number" "$mark" "$line"
+        else
+            piece "$number" "$mark" "$line"
+            number=$((number + 1))
+        fi
     done
     echo "$lines $bytes" >"$state/tally"
 }
@@ -108,14 +126,15 @@ done
 
 linger() { # exit code: wait for the last reader
     pause=
-    trap 'stopped=TERM; [ -z "$pause" ] || kill "$pause" 2>/dev/null' TERM INT HUP
+    trap 'stopped=TERM; [ -z "$pause" ] || kill -KILL "$pause" 2>/dev/null' TERM INT HUP
     seconds=`whole "$JOB_LINGER_S"`
     case $JOB_LINGER_S in *.*[1-9]*) [ "$seconds" -gt 0 ] || seconds=1 ;; esac
     if [ -z "$stopped" ] && [ "$seconds" -gt 0 ]; then
         sleep "$seconds" >/dev/null 2>&1 &
         pause=$!
-        wait "$pause"
-        kill "$pause" 2>/dev/null
+        [ -z "$stopped" ] || kill -KILL "$pause" 2>/dev/null # KILL: a child just begun may not hear the other yet
+        wait "$pause" 2>/dev/null
+        kill -KILL "$pause" 2>/dev/null
     fi
     exit "$1"
 }
@@ -143,7 +162,7 @@ forward() { # the signal from outside to the child; insist after 5 s
     insister=$!
 }
 
-on_stop() { # a signal from outside; run_once forwards it if there is no child yet
+on_stop() { # a signal from outside; run_once forwards it if there is no child yet, nobody does if it has ended
     [ -z "$stopped" ] || return
     stopped=$1
     [ -z "$child" ] || forward
@@ -153,7 +172,7 @@ collect_tree() { # end what of a helper (a subshell that sleeps) is left
     [ -z "$1" ] || kill "$1" 2>/dev/null
 }
 
-run_once() { # run the command line once; sets code
+run_once() { # run the command line once; sets code, and asked where a signal from outside came before its end
     rm -f "$state/pipe" "$state/timeout"
     mkfifo "$state/pipe" || { house "warn text='no fifo can be made in the state folder'"; code=126; return; }
     number_lines "$lines" "$bytes" <"$state/pipe" &
@@ -179,24 +198,29 @@ run_once() { # run the command line once; sets code
     watcher=$!
     [ -z "$stopped" ] || [ -n "$insister" ] || forward
     while :; do
-        wait "$child"
+        wait "$child" 2>/dev/null # which says on stderr of what it died
         code=$?
         kill -0 "$child" 2>/dev/null || break
     done
-    # The child's exit ends the job; who still holds the pipe has two seconds.
+    asked=$stopped leader=$child child=
+    # The child's exit ends the job; who still holds the pipe has two seconds. What they wrote is read to its end.
     for pause in 0.1 0.1 0.3 0.5 1; do
         kill -0 "$reader" 2>/dev/null || break
         sleep "$pause" 2>/dev/null || sleep 1
     done
     kill "$watcher" 2>/dev/null
+    teller=
     if kill -0 "$reader" 2>/dev/null; then
-        [ -z "$group" ] || { kill -TERM "-$child"; sleep 1; kill -KILL "-$child"; } 2>/dev/null
-        kill "$reader" 2>/dev/null
+        [ -z "$group" ] || { kill -TERM "-$leader" && sleep 1; kill -KILL "-$leader"; } 2>/dev/null
+        printf '%s\n' "$last_word" >"$state/pipe" &
+        teller=$!
     elif [ -n "$group" ]; then
-        kill -KILL "-$child" 2>/dev/null
+        kill -KILL "-$leader" 2>/dev/null
     fi
-    wait "$reader" 2>/dev/null
-    child=
+    while kill -0 "$reader" 2>/dev/null; do
+        wait "$reader" 2>/dev/null
+    done
+    [ -z "$teller" ] || kill -KILL "$teller" 2>/dev/null
     collect_tree "$insister"
     rm -f "$state/pipe"
     if [ -r "$state/tally" ]; then
@@ -204,7 +228,7 @@ run_once() { # run the command line once; sets code
     fi
 }
 
-stopped='' child='' insister='' lines=0 bytes=0
+stopped='' asked='' child='' insister='' lines=0 bytes=0 last_word="end of $JOB_RUN, says $$"
 trap 'on_stop TERM' TERM HUP
 trap 'on_stop INT' INT
 
@@ -213,7 +237,7 @@ if [ -e "$state/started" ]; then # restarted in place: print what there is, do n
     cat "$state/spool"
     cut=`tail -c 1 "$state/spool" 2>/dev/null`
     [ -z "$cut" ] || { echo >>"$state/spool"; echo; }
-    [ -e "$state/end" ] && linger 0
+    if [ -e "$state/end" ] || grep -q '^ *[0-9]*# end ' "$state/spool" 2>/dev/null; then linger 0; fi
     lines=`grep -c '^ *[0-9]*[|!]' "$state/spool" 2>/dev/null`
     echo "${lines:-0} 0" >"$state/tally"
     house "again run=$JOB_RUN attempt=1 at=`now`"
@@ -266,13 +290,10 @@ while :; do
     house "phase name=run"
     kills=`oom_kills "$oom_file"`
     run_once "$@"
-    if [ -n "$stopped" ]; then
-        JOB_LINGER_S=0
-        finish terminated 143
-    fi
+    [ -z "$asked" ] || finish terminated 143
     [ -e "$state/timeout" ] && finish timeout 124
     [ "$code" -eq 0 ] && break
-    [ "$attempt" -le "$retries" ] || break
+    [ "$attempt" -le "$retries" ] && [ -z "$stopped" ] || break
     attempt=$((attempt + 1))
     house "retry attempt=$attempt after_exit=$code"
 done

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -45,6 +47,19 @@ def test_a_long_line_is_cut(shell: Bench) -> None:
     assert [mark for _, mark, _ in log.frames] == ["#", "#", "+", "+", "|", "#"]
 
 
+def test_a_very_long_line_is_read_to_its_end(shell: Bench) -> None:
+    log = run(shell.sh("head -c 1000001 /dev/zero | tr '\\0' x; printf '\\nnext'"), 0)  # it takes longer to cut than the program waits
+    assert log.text() == b"x" * 1_000_001 + b"\nnext"
+    assert (log.end["lines"], log.end["bytes"]) == ("1", "1000006")
+
+
+def test_who_outlives_the_job_hides_nothing_of_it(shell: Bench) -> None:
+    log = run(shell.sh("setsid sleep 600 & echo $!; printf said; exit 3"), 3)
+    escaped, said = log.text().split()
+    os.kill(int(escaped), signal.SIGKILL)
+    assert said == b"said"
+
+
 def test_arguments_and_the_body(shell: Bench) -> None:
     argv = ["sh", "-c", 'printf "[%s]\\n" "$@"; cat "$3"', "x", "it's", "a  b", "{body}", ""]
     log = run(shell.job("the body\n", argv=argv), 0)
@@ -83,6 +98,27 @@ def test_sigterm_at_any_moment(shell: Bench) -> None:
         assert (process.returncode, log.end["outcome"]) == (143, "terminated"), moment
 
 
+def test_sigterm_at_any_moment_of_the_linger(shell: Bench) -> None:
+    for moment in range(40):  # between the look for a signal and the wait for one, it was not heard for the whole linger
+        fresh(shell)
+        process = shell.sh("exit 5", linger_s=600).start(entry="runner.sh")
+        seen = read_until(process, b"# end ")
+        time.sleep(moment / 8000)
+        process.terminate()
+        assert process.wait(30) == 5, moment
+        assert Log(seen + rest_of(process)).check().end["outcome"] == "failed"
+
+
+def test_a_signal_after_the_end_changes_no_outcome(shell: Bench) -> None:
+    process = shell.sh("sleep 600 & echo up; exit 5", retries=3, linger_s=600).start(entry="runner.sh")
+    seen = read_until(process, b"| up\n")
+    while "sleep 0." not in children_of(process.pid) and "sleep 1" not in children_of(process.pid):
+        assert process.poll() is None  # the runner waits for who still holds the pipe
+    process.terminate()
+    log = Log(seen + rest_of(process)).check()
+    assert (process.returncode, log.end["outcome"], log.house("retry")) == (5, "failed", [])
+
+
 def test_a_grandchild_does_not_hold_the_job(bench: Bench) -> None:
     log = run(bench.sh("sleep 600 & echo $!"), 0)  # which waits a minute at most
     wait_gone(int(log.text()))
@@ -96,6 +132,12 @@ def test_lingering_and_a_restart_in_place(shell: Bench) -> None:
     shell.sh("echo x >> runs", linger_s=0)
     assert run(shell, 0).raw == seen
     assert (shell.work / "runs").read_text() == "x\n"
+
+
+def test_a_restart_just_after_the_closing_frame(shell: Bench) -> None:
+    seen = run(shell.sh("echo one"), 0).raw
+    (shell.state / "end").unlink()  # the container was killed before it was written
+    assert run(shell, 0).raw == seen
 
 
 def test_a_restart_in_the_middle(shell: Bench) -> None:
@@ -140,6 +182,11 @@ def test_start_sh_falls_back_to_it(bench: Bench) -> None:
     log = bench.job("echo here", argv=["sh", "{body}"]).run(0)
     assert log.text() == b"here\n"
     assert "shell" in log.house("start")[0]
+
+
+def children_of(pid: int) -> str:
+    """The command lines of a process's children."""
+    return subprocess.run(["ps", "-o", "args=", "--ppid", str(pid)], capture_output=True, text=True, check=False).stdout
 
 
 def fresh(bench: Bench) -> None:
