@@ -31,6 +31,10 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]  # what Tab shows after `aci.`: what is loaded on use, and no rooms
+
+
 class _Package(ModuleType):
     # `history`, `launcher` and `remote` are functions here, and rooms of the same names: importing a room must not hide the function.
     # A remark and no docstring, which `aci?` would show.

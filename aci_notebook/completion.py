@@ -10,9 +10,10 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from .errors import AciError
+from .events import OutcomeKind
 
 if TYPE_CHECKING:
     from IPython.core.completer import CompletionContext, SimpleMatcherResult
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from .table import Field
 
 LIMIT = 20
+KINDS = ["./", "azurefile://", "git+https://", "empty:"]
 _LINE = re.compile(r"^\s*(?:[A-Za-z_]\w*\s*=\s*)?(%%?aci)(?=\s|$)(.*)$", re.DOTALL)
 _DIRECTIVE = re.compile(r"^#\|\s*([A-Za-z-]*)$")
 
@@ -90,13 +92,13 @@ class AciMatcher:
         flag = word.partition("=")[0] if word.startswith("--") and "=" in word else (words or [""])[-1]
         owner = by_flag.get(flag)
         if owner is not None and not owner.switch:
-            return "value", self._values(owner)
+            return "value", self._values(owner, fragment)
         if cell or fragment.startswith("-") or not completes:
             given = {by_flag[item.partition("=")[0]].name for item in words if item.partition("=")[0] in by_flag}
             return "option", [*(item.option for item in fields if item.repeat or item.name not in given), "--help"]
         return "value", self._words(completes, words)
 
-    def _values(self, item: Field) -> list[str]:
+    def _values(self, item: Field, fragment: str) -> list[str]:
         if item.choices:
             return list(item.choices)
         if item.presets:
@@ -110,10 +112,12 @@ class AciMatcher:
             "on": lambda: ["azure", "local", *self._profiles()],
             "profile": self._profiles,
             "lang": lambda: ["python", "bash", "sh"],
-            "env_file": self._files,
-            "requirements_file": self._files,
-            "spec_file": self._files,
+            "env_file": lambda: _files(fragment),
+            "requirements_file": lambda: _files(fragment),
+            "spec_file": lambda: _files(fragment),
+            "volumes": lambda: [*KINDS, *(_files(fragment) if fragment.startswith((".", "/", "~")) else [])],
             "state": lambda: ["queued", "pulling", "starting", "installing", "running", "ended", "detached"],
+            "outcome": lambda: list(get_args(OutcomeKind)),
         }
         source = sources.get(item.name)
         return source() if source is not None else []
@@ -170,5 +174,13 @@ class AciMatcher:
         hidden = set(shell.user_ns_hidden)
         return sorted(name for name in shell.user_ns if not name.startswith("_") and name not in hidden)
 
-    def _files(self) -> list[str]:
-        return sorted(f"{item.name}/" if item.is_dir() else item.name for item in Path().iterdir() if not item.name.startswith("."))
+
+def _files(fragment: str) -> list[str]:
+    """What lies in the folder that a fragment names, each as it would be written; hidden ones where a dot asks for them."""
+    folder, slash, begun = fragment.rpartition("/")
+    try:
+        entries = sorted(Path(folder + slash).expanduser().iterdir())
+        names = [f"{item.name}/" if item.is_dir() else item.name for item in entries if item.name[0] != "." or begun[:1] == "."]
+    except OSError:
+        return []
+    return [f"{folder}{slash}{name}" for name in names]

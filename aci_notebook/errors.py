@@ -99,7 +99,9 @@ def _cause_lines(error: BaseException) -> list[str]:
     cause = error.__cause__
     if cause is None or isinstance(cause, AciError):
         return []
-    return ["".join(traceback.format_exception_only(cause)).strip().splitlines()[-1], ""]
+    told = "".join(traceback.format_exception_only(cause)).strip()
+    first = told.splitlines()[-1 if isinstance(cause, SyntaxError) else 0]  # a syntax error begins with its place
+    return [] if first.partition(": ")[2] in str(error) else [first, ""]
 
 
 class OptionError(AciError, ValueError):

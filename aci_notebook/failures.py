@@ -87,7 +87,7 @@ def failure(record: RunRecord, remote: bytes | None = None) -> er.AciError | er.
         message = f"the program ended with exit code {outcome.exit_code} (run {record.name})"
         message += f": {outcome.reason}" if outcome.signal else ""
     if outcome.kind == "install_failed" and record.install:
-        message = f"{reason}: {record.install}"
+        message = "\n  ".join([f"{message}:", *record.install.splitlines()])
     if record.group == "unverified":
         data["hint"] = f"{data['hint']}\n{record.warnings[-1]}".strip()
     return _recorded(cls(message, **data), record)

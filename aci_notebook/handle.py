@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, NoReturn, Protocol, Self
 
 from . import events as ev
 from .errors import OutputMissing
@@ -97,6 +97,7 @@ class Run(Future[Any]):
         self._callbacks: list[Callable[[Run], Any]] = []
         self._settled = threading.Event()
         self._finished = threading.Event()
+        self._taken = threading.Lock()
         self._objects: dict[str, ev.ObjectArrived] = {}
         self._log: FileIO | None = None
         self._log_size = 0
@@ -251,6 +252,9 @@ class Run(Future[Any]):
                 return
         call(self)
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Run stays in its kernel; run.result() or run.outputs() can travel, and %aci attach takes run.run_id in another")
+
     def __enter__(self) -> Self:
         return self
 
@@ -322,6 +326,10 @@ class Run(Future[Any]):
         elif isinstance(event, ev.Ended):
             self._settle_soon()
         return record
+
+    def take_up(self) -> bool:
+        """True for the one who may drive this run: its thread, or who gives it up before the thread has begun."""
+        return self._taken.acquire(blocking=False)
 
     def _settle_soon(self) -> None:
         """A deletion whose request does not get through must not hold whoever waits; the driving thread goes on with it."""

@@ -125,7 +125,9 @@ class HistoryStore:
             raise RunNotFound(f"{ref!r} is the beginning of more than one run", hint=_listed(found.values()))
         recent = self._select("run_id, name", "1", (), limit=200)
         near = did_you_mean(ref, dict.fromkeys([*(name for _, name in recent), *(run_id for run_id, _ in recent), "last"]))
-        hint = near or ("%aci ps -a lists the runs; last is the newest" if recent else NO_RUNS)
+        hint = near or (
+            "%aci history lists the runs, %aci ps -a the container groups there are; last is the newest run" if recent else NO_RUNS
+        )
         raise RunNotFound(f"no run has the name or id {ref!r}", hint=hint)
 
     def unfinished(self) -> list[RunRecord]:

@@ -218,7 +218,11 @@ def _expanded(words: Sequence[Word], evaluate: Callable[[str], Any], table: Sequ
             owner = None if item.switch or inline else item
             continue
         skip = owner is not None and owner.name in UNEXPANDED
-        result.append(word.text if skip else word.expanded(evaluate, owner.option if owner else word.text))
+        text = word.text if skip else word.expanded(evaluate, owner.option if owner else word.text)
+        if owner is not None and text.startswith("-") and " " in text:  # one word, so a value: argparse takes "-i URL PKG" for -i
+            result[-1] = f"{owner.option}={text}"
+        else:
+            result.append(text)
         owner = None
     return result
 

@@ -145,6 +145,10 @@ class AciMagics(Magics):
                 raise OptionError(
                     "--input", expression, f"{missing} is not defined in this notebook", near or "run its cell first"
                 ) from None
+            except SyntaxError as error:
+                raise OptionError(
+                    "--input", expression, f"is no expression of Python: {error.msg}", "for example --input a,b=f(a)"
+                ) from None
             except Exception as error:  # whatever the person's own expression raises
                 raise OptionError("--input", expression, f"raises {type(error).__name__}: {error}") from error
             found.append(encode(name, value))

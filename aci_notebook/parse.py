@@ -36,7 +36,8 @@ def number(low: float, high: float, step: float, unit: str) -> Parse:
         except ValueError:
             raise OptionError(option, value, f"must be a number of {unit}", f"for example {option} {low:g}") from None
         if not math.isfinite(number) or not low <= number <= high:
-            raise OptionError(option, value, f"must be between {low:g} and {high:g} {unit}", _big_remedy(option))
+            remedy = BIG_REMEDY if number > high else f"use {option} {low:g}"
+            raise OptionError(option, value, f"must be between {low:g} and {high:g} {unit}", remedy)
         if abs(number / step - round(number / step)) > 1e-6:
             near = round(number / step) * step
             raise OptionError(option, value, f"goes in steps of {step:g} {unit}", f"use {option} {near:g}")
@@ -45,8 +46,7 @@ def number(low: float, high: float, step: float, unit: str) -> Parse:
     return parse
 
 
-def _big_remedy(option: str) -> str:
-    return "container groups of ACI have these limits (31 vCPU, 240 GB); larger jobs need another service, such as AKS"
+BIG_REMEDY = "container groups of ACI have these limits (31 vCPU, 240 GB); larger jobs need another service, such as AKS"
 
 
 _MEMORY_UNITS = {"": 1.0, "g": 1.0, "gb": 1.0, "gib": 1.0, "m": 1 / 1024, "mb": 1 / 1024, "mib": 1 / 1024}

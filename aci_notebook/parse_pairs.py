@@ -55,7 +55,10 @@ def _secret(text: str, option: str) -> Secret:
     if not re.fullmatch(r"[A-Za-z0-9_]{1,63}", name):
         # The text may be a pasted secret: it must not be repeated in a saved notebook.
         raise OptionError(
-            option, None, "starts with the variable's name", f"{option} NAME, {option} NAME=env:OTHER or {option} NAME=file:PATH"
+            option,
+            None,
+            "starts with the variable's name: 1 to 63 letters, digits or underscores",
+            f"{option} NAME, {option} NAME=env:OTHER or {option} NAME=file:PATH",
         )
     _check_env_name(name, option)
     source = source.strip() if separator else f"env:{name}"

@@ -174,7 +174,8 @@ def _job(spec: RunSpec, run_id: str, now: datetime) -> dict[str, Any]:
 
 def requirements(spec: RunSpec) -> list[str]:
     """What pip installs first: what was asked for, then what the inputs and the cell's imports need and nobody named."""
-    named = {_package(word) for word in spec.requirements}
+    given = [part for word in spec.requirements for part in (word.split() if word.startswith("-") else [word])]
+    named = {_package(word) for word in given}
     wanted = [*(need for item in spec.inputs for need in item.requires), *spec.implied]
     needed = [need for need in wanted if _package(need) not in named]
     return [*spec.requirements, *dict.fromkeys(needed)]

@@ -106,6 +106,7 @@ def _phase(record: RunRecord, phase: Phase, since: datetime) -> RunRecord:
     return replace(record, phase=phase, phases=(*record.phases, (phase, max(since, last))), detail="")
 
 
+INSTALL_LINES = 20
 _HOUSE_PHASES: Mapping[str, Phase] = {"install": "installing", "run": "running", "collect": "collecting"}
 
 
@@ -179,7 +180,8 @@ def _house(record: RunRecord, event: ev.HouseSaid) -> RunRecord:
         case "start":
             return _phase(record, "starting", event.at) if later(record.phase, "starting") else record
         case "install":
-            return replace(record, install=event.values.get("line", ""))
+            lines = [*record.install.splitlines(), event.values.get("line", "")]
+            return replace(record, install="\n".join(lines[-INSTALL_LINES:]))
         case "retry":
             return replace(record, attempts=record.attempts + 1)
         case "anew":

@@ -53,7 +53,7 @@ _IF_EXISTS = ("fail", "update", "replace", "attach")
 
 # fmt: off
 FIELDS: tuple[Field, ...] = (
-    Field("image", ("--image",), p.parse_image, "container image; default: Python slim of this kernel's version", "container", "REF",
+    Field("image", ("--image",), p.parse_image, "container image", "container", "REF",
           default_text="python:<this kernel's minor>-slim", limits="amd64, at most about 15 GB", control="text", setting=True),
     Field("cpu", ("--cpu",), p.number(1.0, p.MAX_CPU, 0.1, "cores"), "CPU cores", "container", "N", 1.0, "1", "cores",
           "1 to 31 in steps of 0.1; over 4 needs a quota request", control="number", presets=(1, 2, 4), setting=True),

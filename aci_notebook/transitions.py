@@ -128,6 +128,7 @@ _FRAME_REASONS: Mapping[OutcomeKind, str] = {
 HINTS: Mapping[OutcomeKind, str] = {
     "oom": "give it more: --memory",
     "timeout": "give it more: --timeout",
+    "install_failed": "correct --pip, -r or the cell's # /// script block; the container needs a way to the package index",
     "no_interpreter": "choose another --image, or --lang for another interpreter",
     "restarted": "run the cell again; --retries N makes a restart run the program again by itself",
     "late": "run the cell again",

@@ -92,7 +92,7 @@ MAY: dict[str, set[str]] = {
     "watch": {"display", "errors", "events", "pricing", "record", "runs"},
     "launch": {"display", "errors", "fields", "magics", "names", "parse", "preview", "runs", "session", "spec", "watch"},
     "magics": {"errors", "exchange", "launch", "line", "session", "settings", "table", "verbs"},
-    "completion": {"errors", "fields", "line", "peek", "pricing", "settings", "table", "verbs"},
+    "completion": {"errors", "events", "fields", "line", "peek", "pricing", "settings", "table", "verbs"},
     "colours": set(),
     "extension": {"colours", "completion", "errors", "history", "magics", "peek", "presence", "settings", "sweep"},
     "api": {"display", "errors", "exchange", "fields", "launch", "magics", "parse", "remote", "runs", "session", "table", "watch"},

@@ -234,7 +234,7 @@ def _live_notes(record: RunRecord, now: datetime) -> list[Note]:
     if record.phase in _WAITING and record.detail:
         notes.append(Note("event", f"waiting: {record.detail}"))
     if record.phase == "installing" and record.install:
-        notes.append(Note("event", record.install))
+        notes.append(Note("event", record.install.rpartition("\n")[2]))
     if record.progress:
         notes.append(Note("progress", last_line(record.progress), percentage(record.progress)))
     if record.trouble:

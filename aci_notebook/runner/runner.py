@@ -684,7 +684,8 @@ class PipWords:
         every = [line.rstrip() for line in self.text.decode("utf-8", "replace").split("\n") if line.strip()]
         words = ("error:", "fatal:", "no module named") if failed else ("successfully installed",)
         chosen = [line for line in every if line.lower().lstrip(" ×╰─>|").startswith(words)]
-        return chosen[-20:] or (every[-10:] if failed else [])
+        unreached = [line for line in every if failed and line.startswith("WARNING: Retrying")][-1:]  # its cause; the errors say "no match"
+        return [*unreached, *chosen[-19:]] or (every[-10:] if failed else [])
 
 
 class Signals:

@@ -257,6 +257,12 @@ def test_pip_failures_say_pips_words(run: Run) -> None:
     failed = run("%%aci --pip ./no-such-folder\nprint(1)")
     assert type(failed.error).__name__ == "InstallFailed"
     assert "no-such-folder" in str(failed.error)
+    failed = run("%%aci --pip '-i http://127.0.0.1:9/simple --retries 0 six==0' -q\nimport six")
+    said = str(failed.error).splitlines()
+    assert said[0] == f"pip could not install what the cell asked for (run {failed.error.group_name}):"
+    assert "could not find a version" in said[-3].lower()  # pip's words, and not the last of them alone
+    assert said[-2] == "  ERROR: No matching distribution found for six==0"
+    assert "--pip" in said[-1]
 
 
 def test_retries_run_a_failed_program_again(run: Run) -> None:

@@ -50,6 +50,8 @@ def complete(kernel: Any, text: str) -> list[str]:
         ("%aci logs --fo", ["--follow"]),
         ("%aci profile s", ["save"]),
         ("%aci logs la", ["last"]),
+        ("%aci history --outcome su", ["succeeded"]),
+        ("%%aci -v em", ["empty:"]),
     ],
 )
 def test_completion(kernel: Any, text: str, expected: list[str]) -> None:
@@ -59,6 +61,22 @@ def test_completion(kernel: Any, text: str, expected: list[str]) -> None:
 def test_completion_of_images_and_locations(kernel: Any) -> None:
     assert f"python:{sys.version_info[0]}.{sys.version_info[1]}-slim" in complete(kernel, "%%aci --image py")
     assert "eastus" in complete(kernel, "%%aci --location ea")
+
+
+@pytest.mark.parametrize("option", ["--spec ", "--env-file=", "-r ", "-v "])
+def test_completion_of_files_in_any_folder(kernel: Any, tmp_path: Path, option: str) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "group.yaml").touch()
+    (tmp_path / "data" / ".hidden").touch()
+    assert complete(kernel, f"%%aci {option}{tmp_path}/da") == [f"{tmp_path}/data/"]
+    assert complete(kernel, f"%%aci {option}{tmp_path}/data/") == [f"{tmp_path}/data/group.yaml"]
+    assert complete(kernel, f"%%aci {option}{tmp_path}/data/.") == [f"{tmp_path}/data/.hidden"]
+
+
+def test_completion_of_the_package(kernel: Any) -> None:
+    kernel.execute_interactive("import aci_notebook as tool", timeout=60)
+    names = ["history", "launcher", "load_ipython_extension", "remote", "run", "submit", "unload_ipython_extension"]
+    assert complete(kernel, "tool.") == names
 
 
 def test_completion_of_runs_of_this_folder(compiled: dict[str, str]) -> None:

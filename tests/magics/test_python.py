@@ -6,6 +6,7 @@ import asyncio
 import copy
 import functools
 import json
+import pickle
 import threading
 from collections.abc import Callable
 from concurrent import futures
@@ -206,6 +207,13 @@ def test_an_exception_that_cannot_be_joined_still_ends_the_run_and_its_group(run
     assert futures.wait([handle], timeout=30).done == {handle}
     assert handle.wait_gone(60)
     assert handle.record.group == "gone"
+
+
+def test_a_run_that_is_pickled_says_what_can_travel(run: Run) -> None:
+    handle = aci.submit("1")
+    with pytest.raises(TypeError, match=r"run\.result\(\).*%aci attach takes run\.run_id"):
+        pickle.dumps(handle)
+    handle.wait(60)
 
 
 def test_an_exception_of_a_function_is_its_own_class(run: Run) -> None:

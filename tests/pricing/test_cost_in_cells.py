@@ -49,7 +49,7 @@ def test_max_cost_ends_a_run(magics: AciMagics) -> None:
     assert record.spec.timeout_s == 1
     assert record.outcome is not None
     assert (record.outcome.kind, record.group) == ("timeout", "gone")
-    assert "--timeout" in str(ended.value)
+    assert "--max-cost" in str(ended.value).splitlines()[-1]
     billed = pricing.estimate(record, record.updated_at, target="azure")
     assert billed.azure_usd is not None
     assert 0 < billed.azure_usd < usd

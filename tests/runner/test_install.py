@@ -61,6 +61,15 @@ def test_what_pip_says_of_a_failure(bench: Bench) -> None:
     assert not [path for path in bench.state.iterdir() if path.name.startswith("site")]
 
 
+def test_an_index_that_is_not_reached_is_the_reason(bench: Bench) -> None:
+    bench.env["PIP_NO_INDEX"] = ""
+    index = "--retries 1 --timeout 1 --index-url http://127.0.0.1:9/simple"
+    said = [line["line"] for line in bench.job("1", requirements=[index, "no-such-thing"]).run(125).house("install")]
+    assert said[0].startswith("WARNING: Retrying")
+    assert "refused" in said[0]
+    assert any("No matching distribution found" in line for line in said[1:])
+
+
 def test_an_image_without_pip(bench: Bench, tmp_path: Path) -> None:
     bare = tmp_path / "bare"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", bare], check=True)
