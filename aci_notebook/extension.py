@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from .colours import painter
 from .completion import AciMatcher
-from .errors import paint_with
-from .magics import AciMagics, bodyless
+from .errors import OptionError, paint_with
+from .magics import TRAITS, AciMagics, bodyless, checked
 from .peek import anything_left
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ def load(shell: InteractiveShell) -> None:
     """Registers the magics and the transformer for cells without a body; twice is once."""
     if id(shell) in _loaded:
         return
+    _leave_out_what_is_wrong(shell)
     magics = AciMagics(shell)
     shell.register_magics(magics)
     shell.input_transformers_cleanup.append(bodyless)
@@ -29,6 +30,17 @@ def load(shell: InteractiveShell) -> None:
     paint_with(painter(shell))
     _loaded[id(shell)] = magics
     _tell_what_was_left()
+
+
+def _leave_out_what_is_wrong(shell: InteractiveShell) -> None:
+    """A wrong value of ipython_config.py, or of an earlier %config, is named and not taken: it must not keep the magics away."""
+    given = shell.config.get("AciMagics", {})
+    for name in [name for name in given if name in TRAITS]:
+        try:
+            checked(name, given[name])
+        except OptionError as error:
+            del given[name]
+            print(f"{error.message}; it is not taken\n{error.hint}".rstrip(), file=sys.stderr)  # noqa: T201
 
 
 def _tell_what_was_left() -> None:

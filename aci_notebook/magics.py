@@ -40,6 +40,11 @@ def _page() -> str:
     return f"Runs a cell in a container group (%%aci), or a verb (%aci).\n\n{help_text()}"
 
 
+def checked(name: str, value: Any) -> Any:
+    """A value of `%config AciMagics`, as its option takes it; None or empty is not set. Raises OptionError."""
+    return None if value is None or value == "" else BY_NAME[name].parse(value, f"%config AciMagics.{name} =")
+
+
 @magics_class
 class AciMagics(Magics):
     """The magics of aci_notebook. `%config AciMagics` sets defaults for this kernel."""
@@ -54,11 +59,8 @@ class AciMagics(Magics):
     @validate(*TRAITS)
     def _check(self, proposal: Any) -> Any:
         """The value as the option of the same name takes it; empty means not set."""
-        value, name = proposal["value"], proposal["trait"].name
-        if value is None or value == "":
-            return None
         try:
-            return BY_NAME[name].parse(value, f"%config AciMagics.{name} =")
+            return checked(proposal["trait"].name, proposal["value"])
         except OptionError as error:
             raise TraitError(str(error)) from error  # the one kind that traitlets takes back the value for
 

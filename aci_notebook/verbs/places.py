@@ -60,6 +60,10 @@ def _name(given: Parsed, action: str) -> str:
 
 def _use_profile(desk: Desk, given: Parsed) -> None:
     name = _name(given, "use")
+    if name in {"local", "azure"}:
+        kernels, cells = f"%config AciMagics.on = '{name}' makes it this kernel's", f"--on {name} one cell's"
+        leave = "%config AciMagics.profile = '' leaves a profile"
+        raise OptionError("%aci profile use", name, "is a place and no profile", f"{kernels}, {cells}; {leave}")
     settings = desk.magics.settings().with_profile(name)
     place = settings.place()
     desk.magics.profile = name

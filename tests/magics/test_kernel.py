@@ -286,3 +286,21 @@ assert "aci" in shell.magics_manager.magics["cell"]
 """
     environ = {**os.environ, "ACI_NOTEBOOK_HOME": str(tmp_path)}
     subprocess.run([sys.executable, "-c", code], env=environ, check=True, timeout=60)
+
+
+def test_a_wrong_setting_is_named_and_does_not_keep_the_magics_away(tmp_path: Path) -> None:
+    code = """
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+shell = InteractiveShell(config=Config(AciMagics={"cpu": "lots", "memory_gb": 2}))
+shell.run_line_magic("load_ext", "aci_notebook")
+magics = shell.magics_manager.registry["AciMagics"]
+assert (magics.cpu, magics.memory_gb) == (None, 2)
+shell.run_line_magic("config", "AciMagics.cpu = 'more'")
+shell.run_line_magic("reload_ext", "aci_notebook")
+assert "aci" in shell.magics_manager.magics["cell"]
+"""
+    environ = {**os.environ, "ACI_NOTEBOOK_HOME": str(tmp_path)}
+    said = subprocess.run([sys.executable, "-c", code], env=environ, check=True, timeout=60, capture_output=True, text=True).stderr
+    assert "%config AciMagics.cpu = 'lots': must be a number of cores; it is not taken" in said
+    assert "%config AciMagics.cpu = 'more': must be a number of cores; it is not taken" in said

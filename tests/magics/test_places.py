@@ -47,7 +47,11 @@ def test_a_profile_is_saved_listed_used_and_left(run: Run, config: Path) -> None
     assert "target: azure, resource group: science" in shown
     assert "location: westus" in shown
     assert "target: local" in run("%%aci --dry-run --on local\n1").check().stdout
-    run("%config AciMagics.profile = ''").check()
+    there = str(run("%aci profile use local").error)
+    assert "is a place and no profile" in there
+    leave = there.rpartition("; ")[2].removesuffix(" leaves a profile")
+    assert leave == "%config AciMagics.profile = ''"
+    run(leave).check()
     assert "target: local" in run("%%aci --dry-run\n1").check().stdout
     assert "resource group: science" in run("%%aci --dry-run --profile cloud\n1").check().stdout
 
