@@ -7,6 +7,7 @@ plain http is allowed (the SDK's own policy refuses it) and proxies are off.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -53,7 +54,7 @@ class Endpoint:
 
 
 def make_client(place: Endpoint, rates: RateHeaders, sent: SentSignal) -> ContainerInstanceManagementClient:
-    credential: Any = place.credential or _StaticToken(place.token)
+    credential: Any = _Discreet(place.credential) if place.credential else _StaticToken(place.token)
     auth: Any = (
         _LoopbackToken(place.token)
         if place.loopback
@@ -78,6 +79,30 @@ def make_client(place: Endpoint, rates: RateHeaders, sent: SentSignal) -> Contai
     return ContainerInstanceManagementClient(
         credential, place.subscription_id, base_url=place.base_url, policies=policies, transport=transport
     )
+
+
+_asking = threading.local()
+
+
+def _not_asking(record: logging.LogRecord) -> bool:
+    """A filter of the SDK's loggers: true for what they say to others than our own requests."""
+    return not getattr(_asking, "now", False)
+
+
+class _Discreet:
+    """A credential whose failure is told by its exception alone: the SDK logs each attempt too, a screenful, under whichever cell runs."""
+
+    def __init__(self, credential: TokenCredential) -> None:
+        self._credential = credential
+        for name in [name for name in logging.root.manager.loggerDict if name.startswith("azure.identity")]:
+            logging.getLogger(name).addFilter(_not_asking)
+
+    def get_token(self, *scopes: str, **kwargs: Any) -> AccessToken:
+        _asking.now = True
+        try:
+            return self._credential.get_token(*scopes, **kwargs)
+        finally:
+            _asking.now = False
 
 
 class _StaticToken:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -146,6 +147,22 @@ def test_nobody_there_is_transient_and_says_where(home: Path) -> None:
         backend.get("x")
     assert caught.value.unreachable
     assert "127.0.0.1:9" in caught.value.message
+
+
+def test_a_credential_that_fails_is_told_by_its_error_alone(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    from azure.core.exceptions import ClientAuthenticationError
+    from azure.identity import ChainedTokenCredential, EnvironmentCredential
+
+    for name in [name for name in os.environ if name.startswith("AZURE_")]:
+        monkeypatch.delenv(name)
+    credential = ChainedTokenCredential(EnvironmentCredential())
+    backend = AciBackend(lambda: Endpoint("https://127.0.0.1:9", "sub", "rg", "azure", credential=credential))
+    with pytest.raises(er.AuthError, match="az login"):
+        backend.get("x")
+    assert caplog.text == ""
+    with pytest.raises(ClientAuthenticationError):
+        credential.get_token("https://management.azure.com/.default")
+    assert "EnvironmentCredential" in caplog.text  # who asks for herself is told as before
 
 
 def test_attach_goes_round_a_dead_proxy_and_says_what_is_printed(session: Session, server: LocalServer) -> None:
