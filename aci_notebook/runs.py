@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from . import events as ev
 from .errors import AciError, NameTaken, RunCancelled
 from .handle import RETURNED, SLICE_S, RealClock, Run, Store, UserWish
 from .lifecycle import drive
@@ -45,22 +46,29 @@ class Runs:
         """Begins a run; the record is on disk before this returns. NameTaken where a run that is just beginning has its group's name: the
         service would take the second create for a change of the first group."""
         run = Run(record, self._store)
-        with self._starting:
-            before = self.holder(_address(record))
-            if before is not None and before.record.outcome is None and before.record.group in {"unborn", "asked"}:
-                raise NameTaken(
-                    f"run {before.run_id} is making the container group {record.name}",
-                    hint="choose another --name, or leave --name out: every run then gets a name of its own",
-                    group_name=record.name,
-                )
-            self._store.save(record)
-            self._runs[run.run_id] = run
         try:
+            with self._starting:
+                before = self._made_way(record)
+                self._store.save(record)
+                self._runs[run.run_id] = run
             self._launch(run, plan, backend, Course(foreground=foreground), before)
-        except BaseException:  # an interrupt, or no thread to be had: nobody drives it, and it must not hold its name
-            run.finish()
+        except NameTaken:
+            raise
+        except BaseException as error:
+            self._leave_unbegun(run, error)
             raise
         return run
+
+    def _made_way(self, record: RunRecord) -> Run | None:
+        """The run that has this one's group, or has not yet seen it gone. NameTaken where it is just making it."""
+        before = self.holder(_address(record))
+        if before is not None and before.record.outcome is None and before.record.group in {"unborn", "asked"}:
+            raise NameTaken(
+                f"run {before.run_id} is making the container group {record.name}",
+                hint="choose another --name, or leave --name out: every run then gets a name of its own",
+                group_name=record.name,
+            )
+        return before
 
     def holder(self, address: Address) -> Run | None:
         """The latest run of this kernel that has that group, or has not yet seen it gone."""
@@ -79,8 +87,25 @@ class Runs:
         begun = replace(fresh_for_adoption(record), log_path=self._log_for_adoption(record))
         run = Run(begun, self._store)
         self._store.save(begun)
-        self._launch(run, None, backend, Course(adopt=True, foreground=foreground))
+        try:
+            self._launch(run, None, backend, Course(adopt=True, foreground=foreground))
+        except BaseException:
+            if run.take_up():  # nobody follows it: it can be attached again
+                run.emit(ev.Detached(self._clock.now()))
+                run.finish()
+            raise
         return run
+
+    def _leave_unbegun(self, run: Run, error: BaseException) -> None:
+        """An interrupt came while the run was handed to its thread, or no thread was to be had: the thread that has taken it up
+        ends it; where none has, none will, and the record says so."""
+        interrupted = isinstance(error, KeyboardInterrupt)
+        if run.take_up():
+            reason = "interrupted" if interrupted else f"{type(error).__name__}: {error}"
+            run.emit(ev.Ended(self._clock.now(), ev.Outcome("cancelled" if interrupted else "error", reason=reason, complete=False)))
+            run.finish()
+        elif run.record.spec.on_interrupt == "stop":
+            run.cancel("interrupted")
 
     def _over(self, record: RunRecord) -> Run:
         run = Run(record, self._store)
@@ -132,6 +157,8 @@ class Runs:
         self._runs[run.run_id] = run
 
         def body() -> None:
+            if not run.take_up():
+                return
             try:
                 if before is not None and before.record.outcome is not None:
                     self._let_go(before, run)
