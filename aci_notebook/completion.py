@@ -124,7 +124,7 @@ class AciMatcher:
 
     def _words(self, kind: str, words: list[str]) -> list[str]:
         if kind == "run":
-            return ["last", *self._runs()]
+            return ["last", *self._handles(), *self._runs()]
         if kind == "verb":
             from .verbs import VERBS
 
@@ -136,6 +136,11 @@ class AciMatcher:
 
             return ["status", "stop", "fault"] if len(words) == 1 else ["list", "clear", *FAULT_KINDS] if words[1] == "fault" else []
         return []
+
+    def _handles(self) -> list[str]:
+        """Variables that hold a Run; there is none before the first one was made."""
+        room = sys.modules.get(f"{__package__}.handle")
+        return [] if room is None else [name for name in self._variables() if isinstance(self._magics.ipython.user_ns[name], room.Run)]
 
     def _runs(self) -> list[str]:
         return list(dict.fromkeys(word for run_id, name, _ in self._recent() for word in (name, run_id)))

@@ -137,5 +137,5 @@ def overview() -> str:
     """All verbs in one line each."""
     lines = ["%aci VERB", ""]
     lines += [f"  {verb.name:<10} {verb.usage:<45} {verb.help}" for verb in VERBS.values()]
-    lines += ["", "RUN is an id, a group's name, a unique beginning of either, last, or last~2. %aci VERB --help shows a verb's options,"]
-    return "\n".join([*lines, "%%aci --help those of a cell."])
+    lines += ["", "RUN is an id, a group's name, a unique beginning of either, a variable that holds a Run (--as), last, or last~2."]
+    return "\n".join([*lines, "%aci VERB --help shows a verb's options, %%aci --help those of a cell."])

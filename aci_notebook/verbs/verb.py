@@ -74,9 +74,19 @@ class Desk:
         return self.magics.session()
 
     def record_of(self, words: Sequence[str]) -> RunRecord:
-        """The run that the first word names; the last one without any."""
-        found: RunRecord = self.session().house.store.find(words[0] if words else "last")
-        return found
+        """The run that the first word names; the last one without any. A variable that holds a Run goes before a prefix of others."""
+        from ..runs import Run
+
+        word = words[0] if words else "last"
+        store = self.session().house.store
+        held = self.magics.ipython.user_ns.get(word)
+        if not isinstance(held, Run):
+            return store.find(word)
+        try:
+            found = store.find(word)
+        except RunNotFound:
+            return store.find(held.run_id)
+        return found if word in {found.run_id, found.name} else store.find(held.run_id)
 
     def session_of(self, record: RunRecord) -> Session:
         return self.magics.session_of(record)

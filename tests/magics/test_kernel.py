@@ -73,6 +73,11 @@ def test_completion_of_files_in_any_folder(kernel: Any, tmp_path: Path, option: 
     assert complete(kernel, f"%%aci {option}{tmp_path}/data/.") == [f"{tmp_path}/data/.hidden"]
 
 
+def test_completion_of_variables_that_hold_a_run(kernel: Any) -> None:
+    kernel.execute_interactive("import aci_notebook\nheld = aci_notebook.submit('1').wait(60)\nhelium = 2", timeout=60)
+    assert complete(kernel, "%aci logs hel") == ["held"]
+
+
 def test_completion_of_the_package(kernel: Any) -> None:
     kernel.execute_interactive("import aci_notebook as tool", timeout=60)
     names = ["history", "launcher", "load_ipython_extension", "remote", "run", "submit", "unload_ipython_extension"]

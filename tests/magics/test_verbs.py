@@ -50,6 +50,17 @@ def test_a_run_is_found_by_id_name_prefix_and_last(run: Run) -> None:
     assert isinstance(run("%aci logs nothing-like-it").error, RunNotFound)
 
 
+def test_a_variable_that_holds_a_run_names_it(run: Run) -> None:
+    run("%%aci -d --as mine\nprint('mine')").check().value.wait(60)
+    run("%%aci -d --name mine-too\nprint('too')").check().value.wait(60)
+    assert run("%aci logs mine").check().stdout == "mine\n"  # and not of the one whose name begins so
+    run("%%aci -d --name mine\nprint('named')").check().value.wait(60)
+    assert run("%aci logs mine").check().stdout == "named\n"
+    run("nothing_like_it = mine").check()
+    assert run("%aci logs nothing_like_it").check().stdout == "mine\n"
+    assert run("%aci inspect nothing_like_it").check().value["run"]["name"] == run("mine.name").value
+
+
 def test_ps_is_a_dataframe_of_what_exists(run: Run, box: Any, shell: Any) -> None:
     run("table = %aci ps").check()
     table = shell.user_ns["table"]
