@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
+from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_local_scope, no_var_expand
 from traitlets import Any as AnyTrait
 from traitlets import TraitError, validate
 
@@ -50,6 +50,7 @@ class AciMagics(Magics):
     """The magics of aci_notebook. `%config AciMagics` sets defaults for this kernel."""
 
     profile: Any
+    _scope: Mapping[str, Any] = {}  # the names around the line that is being read
     form_cell = ""  # what the launcher's form says, for `%aci launch --last`
     for _item in FIELDS:  # what may be set in a settings file may be set here
         if _item.setting:
@@ -65,14 +66,19 @@ class AciMagics(Magics):
             raise TraitError(str(error)) from error  # the one kind that traitlets takes back the value for
 
     @no_var_expand
+    @needs_local_scope
     @line_cell_magic
-    def aci(self, line: str, cell: str | None = None) -> Any:
+    def aci(self, line: str, cell: str | None = None, local_ns: Mapping[str, Any] | None = None) -> Any:
         """Runs a cell in a container group (%%aci), or a verb (%aci). `%%aci --help` and `%aci help` show all there is."""
-        if cell is None:
-            from .verbs import Verbs
+        outer, self._scope = self._scope, local_ns or {}
+        try:
+            if cell is None:
+                from .verbs import Verbs
 
-            return Verbs(self).dispatch(line)
-        return self.run_cell(line, cell)
+                return Verbs(self).dispatch(line)
+            return self.run_cell(line, cell)
+        finally:
+            self._scope = outer
 
     # -- %%aci ----------------------------------------------------------------------------------------------------
 
@@ -127,9 +133,11 @@ class AciMagics(Magics):
     # -- the notebook's names -------------------------------------------------------------------------------------
 
     def evaluate(self, expression: str) -> Any:
-        """A Python expression over the notebook's variables."""
-        shell = self.ipython
-        return eval(expression, shell.user_global_ns, shell.user_ns)  # noqa: S307  # the person's own line
+        """A Python expression over the notebook's variables, and those of the function that the line stands in."""
+        names = self.ipython.user_ns
+        if self._scope and self._scope is not names:
+            names = {**names, **self._scope}
+        return eval(expression, names)  # noqa: S307  # the person's own line
 
     def inputs(self, given: Sequence[tuple[str, str]]) -> tuple[Input, ...]:
         """The variables of -i, (name there, expression here), encoded. Raises OptionError for a missing or unpicklable one."""

@@ -207,6 +207,16 @@ def test_timeouts_retries_and_limits_travel_in_the_payload(run: Run) -> None:
     assert job["retries"] == 3
 
 
+def test_a_line_in_a_function_sees_its_variables(run: Run) -> None:
+    run("where, count = 'outside', 1").check()
+    line = "%aci run -q --image alpine -e A={where} -e B=$count -e C={[count+n for n in (1,)]} --as held -- sh -c 'echo $A $B'"
+    said = run(f"def begin(count):\n    where = 'inside'\n    {line}\nbegin(7)")
+    assert said.check().stdout == "inside 7\n"
+    assert run("dict(held.record.spec.env)").value == {"A": "inside", "B": "7", "C": "[8]"}
+    run("%aci run -q --image alpine -e A={where} --as held -- true").check()
+    assert run("dict(held.record.spec.env)").value == {"A": "outside"}
+
+
 def test_max_cost_becomes_a_timeout(run: Run) -> None:
     import json
 
