@@ -23,6 +23,7 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,22 @@ class Presence:
         if kernel_id == self._id and self.held:
             return True
         return bool(_ID.fullmatch(kernel_id)) and any(_is_held(folder / f"{kernel_id}.lock") for folder in self._folders())
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """One kernel of this host at a time: who takes a run over, or collects one, has looked and written before the next one looks."""
+        handle: int | None = None
+        for folder in self._folders():
+            try:
+                handle = _lock_new(folder / "taking-over", ours_only=folder.parent != self.home)
+                break
+            except OSError:
+                continue
+        try:
+            yield
+        finally:
+            if handle is not None:
+                os.close(handle)
 
     def _folders(self) -> Iterator[Path]:
         yield self.home / "kernels"

@@ -217,10 +217,12 @@ class Session:
         """Follows a run that another kernel began. Raises OptionError where that kernel lives."""
         from .sweep import take_over
 
-        self.house.presence.hold()
-        mine = self.house.runs.get(record.run_id)
-        record = mine.record if mine is not None else take_over(self, record)
-        return self.house.runs.adopt(record, self.backend(record.resource_group), foreground=foreground)
+        shared = self.house
+        shared.presence.hold()
+        with shared.presence.alone():
+            mine = shared.runs.get(record.run_id)
+            record = mine.record if mine is not None else take_over(self, shared.store.load(record.run_id) or record)
+            return shared.runs.adopt(record, self.backend(record.resource_group), foreground=foreground)
 
     def first_word(self, spec: RunSpec) -> str:
         """Before the first run that this kernel sends to a resource group in Azure: where its money goes. Empty afterwards, and locally."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterable
+from collections.abc import Container
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 AT_ONCE = 8
 NAMED_AT_LOAD = 3
+NEVER_ASKED = "its kernel ended before it had asked for the container group"
 COLUMNS = ("run_id", "name", "resource_group", "location", "user", "host", "expires", "action", "reason")
 
 
@@ -62,15 +63,16 @@ def word_at_load(store: HistoryStore, presence: Presence) -> str | None:
 
 
 def verify_in_background(session: Session) -> threading.Thread | None:
-    """Looks again for groups whose deletion a kernel that is gone began and nobody verified; returns the thread, None for nothing to do."""
-    records = [record for record in left_behind(session) if record.outcome is not None]
+    """Looks again for groups whose deletion a kernel that is gone began and nobody verified, and closes what it had not come to ask for;
+    returns the thread, None for nothing to do."""
+    records = [record for record in left_behind(session) if record.outcome is not None or record.group == "unborn"]
     if not records:
         return None
 
     def body() -> None:
         for record in records:
             try:
-                delete_group(session, record)
+                delete_group(session, record, NEVER_ASKED)
             except AciError:
                 return  # no credential, no service: the history still says unverified, the next session looks again
 
@@ -120,16 +122,23 @@ def delete_group(session: Session, record: RunRecord, why: str = "deleted from a
     from .removal import remove
     from .runs import RealClock
 
-    clock, latest = RealClock(), record
+    latest = _ended(session, record, why)
 
     def tell(event: ev.Event) -> None:
         nonlocal latest
         latest = fold(latest, event)
         session.house.store.save(latest)
 
-    if record.outcome is None:
-        tell(ev.Ended(clock.now(), ev.Outcome("cancelled", reason=why, complete=False)))
-    return remove(session.backend(record.resource_group), clock, record.name, record.run_id, tell, sure=False)
+    return remove(session.backend(record.resource_group), RealClock(), record.name, record.run_id, tell, sure=False)
+
+
+def _ended(session: Session, record: RunRecord, why: str) -> RunRecord:
+    """The record as that of a run that is over, and kept so."""
+    if record.outcome is not None:
+        return record
+    over = fold(record, ev.Ended(datetime.now(UTC), ev.Outcome("cancelled", reason=why, complete=False)))
+    session.house.store.save(over)
+    return over
 
 
 def gc(session: Session, *, dry_run: bool = False) -> list[dict[str, Any]]:
@@ -145,17 +154,17 @@ def gc(session: Session, *, dry_run: bool = False) -> list[dict[str, Any]]:
             if not run_id:
                 continue
             seen.add(run_id)
-            record = known.get(run_id) or session.house.store.load(run_id)
+            record = session.house.store.load(run_id)  # as it stands now: a kernel may have taken the run over meanwhile
             orphan, reason = _judge(session, group, record, now)
             row = _row(group, place, "would delete" if dry_run and orphan else "left", reason)
             rows.append(row)
             if orphan and not dry_run:
-                jobs.append((row, group, place, record))
+                jobs.append((row, group, place))
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="aci-gc") as pool:
-        for row, gone in zip((job[0] for job in jobs), pool.map(lambda job: _collect(session, *job[1:]), jobs), strict=True):
-            row["action"] = "deleted" if gone else "unverified"
+        for row, action in zip((job[0] for job in jobs), pool.map(lambda job: _collect(session, *job[1:]), jobs), strict=True):
+            row["action"] = action
     if not dry_run:
-        _settle_records(session, known.values(), seen)
+        _settle_records(session, known, seen)
     return rows
 
 
@@ -192,17 +201,28 @@ def _row(group: GroupSnapshot, place: str, action: str, reason: str) -> dict[str
     return dict(zip(COLUMNS, (*values, reason), strict=True))
 
 
-def _collect(session: Session, group: GroupSnapshot, place: str, record: RunRecord | None) -> bool:
+def _collect(session: Session, group: GroupSnapshot, place: str) -> str:
+    """What became of a group that nobody owned when it was listed; it is looked at again, for somebody may have taken it over."""
     from .removal import remove
     from .runs import RealClock
 
+    run_id = group.tags[RUN_TAG]
+    with session.house.presence.alone():
+        record = session.house.store.load(run_id)
+        if not _judge(session, group, record, datetime.now(UTC))[0]:
+            return "left"
+        record = _ended(session, record, "collected by %aci gc: its kernel was gone") if record is not None else None
     if record is not None:
-        return delete_group(session, record, "collected by %aci gc: its kernel was gone")
-    return remove(session.backend(place), RealClock(), group.name, group.tags[RUN_TAG], lambda event: None, sure=False)
+        gone = delete_group(session, record)
+    else:
+        gone = remove(session.backend(place), RealClock(), group.name, run_id, lambda event: None, sure=False)
+    return "deleted" if gone else "unverified"
 
 
-def _settle_records(session: Session, records: Iterable[RunRecord], seen: set[str]) -> None:
-    """Runs that the history calls unfinished and whose group is not in any list: looked at once more, and closed."""
-    for record in records:
-        if record.run_id not in seen and record.group != "unborn" and _is_here(session, record) and not _is_driven(session, record):
-            delete_group(session, record, "its kernel ended, and its container group is gone")
+def _settle_records(session: Session, known: Container[str], seen: Container[str]) -> None:
+    """Runs that the history calls unfinished, now as before the listing, and whose group is not in any list: looked at once more, and
+    closed."""
+    for record in left_behind(session):
+        if record.run_id in known and record.run_id not in seen:
+            unborn = record.group == "unborn"
+            delete_group(session, record, NEVER_ASKED if unborn else "its kernel ended, and its container group is gone")
