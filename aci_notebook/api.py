@@ -100,6 +100,13 @@ def _view_options(options: dict[str, Any]) -> dict[str, Any]:
     return check({name: options.pop(name) for name in names})
 
 
+def _input_name(name: Any) -> str:
+    try:
+        return parse_variable(name, "inputs")
+    except OptionError as error:
+        raise OptionError("inputs", name, error.rule, 'for example inputs={"frame": frame}') from None
+
+
 def prepared(
     program: str | Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any] | None, options: dict[str, Any]
 ) -> tuple[Session, RunSpec]:
@@ -112,7 +119,7 @@ def prepared(
     if not isinstance(inputs, Mapping):
         raise OptionError("inputs", inputs, "is a mapping of names to values", 'for example inputs={"frame": frame}')
     session = connect_for(options)
-    encoded = tuple(encode(parse_variable(name, "inputs"), value) for name, value in inputs.items())
+    encoded = tuple(encode(_input_name(name), value) for name, value in inputs.items())
     if isinstance(program, str):
         if args or kwargs:
             raise OptionError("args", None, "belong to a function", "give a program's text its values with inputs={…}")

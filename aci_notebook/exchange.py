@@ -17,7 +17,7 @@ from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NewType
 
 from .errors import OptionError
 from .spec import Input
@@ -31,16 +31,22 @@ def encode(name: str, value: Any) -> Input:
     import cloudpickle
 
     needed: set[str] = set()
+    by_value: set[str] = set()
 
     class Noting(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
         def reducer_override(self, obj: Any) -> Any:
             module = obj.__name__ if isinstance(obj, ModuleType) else getattr(obj, "__module__", None)
             needed.update(part for part in (module, type(obj).__module__) if isinstance(part, str))
+            if module == "__main__" or module in by_value:
+                whole = _not_by_name(obj)
+                if whole is not None:
+                    return whole
             return super().reducer_override(obj)
 
     def dump(own: Iterable[str]) -> bytes:
         """The pickle, with these modules by value."""
         buffer = io.BytesIO()
+        by_value.update(own)
         try:
             for module in own:
                 cloudpickle.register_pickle_by_value(sys.modules[module])
@@ -72,6 +78,16 @@ def encode(name: str, value: Any) -> Input:
         requires=tuple(requirements_of(needed)),
         by_value=CODE in data,
     )
+
+
+def _not_by_name(value: Any) -> tuple[Any, ...] | None:
+    """How to make anew what pickles as a name that the container does not have: cached functions, NewTypes. None for all else."""
+    if isinstance(value, type(_distributions)):
+        made_of = value.cache_parameters()
+        return type(value), (value.__wrapped__, made_of["maxsize"], made_of["typed"], type(value.cache_info())), dict(value.__dict__)
+    if isinstance(value, NewType):
+        return NewType, (value.__name__, value.__supertype__), dict(value.__dict__)
+    return None
 
 
 def decode(data: bytes) -> Any:

@@ -265,7 +265,7 @@ def _end_notes(record: RunRecord) -> list[Note]:
     notes.append(Note(kind, "; ".join(part for part in (said, hint) if part)))
     home = [item for item in record.homes if not item.reason and _home_name(item)]
     if home:
-        notes.append(Note("info", "came home: " + _listed([_home_text(item) for item in home])))
+        notes.append(Note("info", "came home: " + _listed([_home_text(item, record.spec.function) for item in home])))
     told = outcome.kind == "output_missing"  # its reason names the variables
     notes.extend(Note("warn", _stayed(item)) for item in record.homes if item.reason and not (told and _home_name(item)))
     if record.attempts > 1:
@@ -298,9 +298,10 @@ def _home_name(item: Home) -> str:
     return name if colon and kind in {"var", "path"} else ""
 
 
-def _home_text(item: Home) -> str:
+def _home_text(item: Home, function: str) -> str:
+    name = f"what {function} returned:" if function else _home_name(item)
     kind = item.type_name.removeprefix("builtins.")
-    return " ".join(part for part in (_home_name(item), kind, size(item.size_bytes)) if part)
+    return " ".join(part for part in (name, kind, size(item.size_bytes)) if part)
 
 
 _PERCENT = re.compile(r"(?<![\d.])(\d{1,3}(?:\.\d{1,6})?) ?%")

@@ -121,6 +121,16 @@ def test_functions_and_classes_of_the_notebook_travel(run: Run, shell: Any) -> N
     assert shell.user_ns["made"].x == 9
 
 
+def test_what_is_known_by_its_name_in_the_notebook_travels_whole(run: Run) -> None:
+    run(
+        "from functools import lru_cache\nfrom typing import NewType\nUser = NewType('User', int)\n"
+        "@lru_cache(maxsize=50)\ndef fib(n: User): return n if n < 2 else fib(n - 1) + fib(n - 2)\n"
+        "def uses(n): return fib(n), fib.cache_parameters()['maxsize'], User(n)"
+    ).check()
+    run("%%aci -q -i fib,uses,User -o found\nfound = uses(30), fib(30), User(2), fib.cache_info().hits == 28").check()
+    assert run("found").value == ((832040, 50, 30), 832040, 2, True)
+
+
 def test_outputs_are_not_set_by_a_failed_run(run: Run, shell: Any) -> None:
     run("score = 'before'").check()
     assert run("%%aci -o score\nscore = 1\nraise RuntimeError('late')").error is not None

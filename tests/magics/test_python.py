@@ -209,6 +209,13 @@ def test_an_exception_that_cannot_be_joined_still_ends_the_run_and_its_group(run
     assert handle.record.group == "gone"
 
 
+def test_a_function_that_travels_takes_cached_ones_along(run: Run) -> None:
+    defined = "import functools, aci_notebook as aci\n@functools.cache\ndef twice(n): return 2 * n\n"
+    shown = run(defined + "@aci.remote\ndef remote_one(n): return twice(n) + 1\nremote_one(4)").check()
+    assert shown.value == 9
+    assert "came home: what remote_one returned: int" in shown.stdout
+
+
 def test_a_run_that_is_pickled_says_what_can_travel(run: Run) -> None:
     handle = aci.submit("1")
     with pytest.raises(TypeError, match=r"run\.result\(\).*%aci attach takes run\.run_id"):
