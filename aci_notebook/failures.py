@@ -85,7 +85,8 @@ def failure(record: RunRecord, remote: bytes | None = None) -> er.AciError | er.
     message = f"{reason} (run {record.name})"
     if cls is er.RunFailed and outcome.exit_code is not None:
         message = f"the program ended with exit code {outcome.exit_code} (run {record.name})"
-        message += f": {outcome.reason}" if outcome.signal else ""
+        words = outcome.reason.removeprefix(f"exit code {outcome.exit_code}").removeprefix(": ")
+        message += f": {words}" if words else ""
     if outcome.kind == "install_failed" and record.install:
         message = "\n  ".join([f"{message}:", *record.install.splitlines()])
     if record.group == "unverified":

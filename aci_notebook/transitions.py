@@ -133,6 +133,7 @@ HINTS: Mapping[OutcomeKind, str] = {
     "restarted": "run the cell again; --retries N makes a restart run the program again by itself",
     "late": "run the cell again",
 }
+UNSTARTED_HINT = "choose another --image: it must be for linux/amd64, and have /bin/sh for a cell, and the program that is asked for"
 
 
 def verdict_of_state(group: GroupSnapshot, container_name: str | None = None) -> Outcome | None:
@@ -153,6 +154,9 @@ def verdict_of_state(group: GroupSnapshot, container_name: str | None = None) ->
             return Outcome("oom", code, "the container was killed, most likely for using too much memory", HINTS["oom"], complete=False)
         if code == 0:
             return Outcome("succeeded", 0, complete=False)
+        unstarted = _start_trouble(group)
+        if unstarted:
+            return Outcome("refused", code, f"the container could not be started: {unstarted}", UNSTARTED_HINT, complete=False)
         return Outcome("failed", code, f"exit code {code}", complete=False)
     if group.group_state == "Stopped":
         return Outcome("stopped", None, "the container group was stopped by somebody else", complete=False)
@@ -178,6 +182,16 @@ def pull_trouble(group: GroupSnapshot) -> PlatformEvent | None:
             if event.name == "Failed" and (event.count >= 3 or any(words in text for words in _PULL_FINAL)):
                 return event
     return None
+
+
+def _start_trouble(group: GroupSnapshot) -> str:
+    """The service's words on a container that could not be started, if that is the last it says of it (aci-facts §2.4)."""
+    for event in reversed(group.all_events()):
+        if event.name == "Started":
+            return ""
+        if event.name == "Failed" and "failed to start container" in event.message.lower():
+            return event.message.partition("Error response: ")[2] or event.message
+    return ""
 
 
 def _whole(text: str | None) -> int | None:

@@ -164,6 +164,8 @@ def start(*, python: bool = True) -> Podman:
     podman.run("tag", "localhost/busybox:latest", "docker.io/library/busybox:latest")
     changes = ('ENTRYPOINT ["/bin/echo", "the entrypoint"]', 'CMD ["the cmd"]', "USER 1000", "ENV FROM_IMAGE=yes")
     podman.run("import", *(f"--change={change}" for change in changes), "-", "localhost/stubborn:latest", stdin=packed)
+    empty = subprocess.run(["tar", "-C", str(busybox), "-c", "./tmp"], capture_output=True, check=True).stdout
+    podman.run("import", "-", "localhost/bare:latest", stdin=empty)
     if python:
         podman.run("import", str(python_root()), "localhost/python:3.11-slim")
     return podman

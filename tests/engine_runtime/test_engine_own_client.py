@@ -85,3 +85,14 @@ def test_the_shell_runner_in_an_image_without_python(client: Callable[[str], Any
         "print(json.dumps([run.record.outcome.kind, run.record.outcome.exit_code, run.log()]))"
     )
     assert got[1:] == [3, "line 1\nline 2\nline 3\na pear\n2\n"], got
+
+
+def test_an_image_without_a_shell_says_that_nothing_could_be_started(client: Callable[[str], Any]) -> None:
+    got = client(
+        "run = aci_notebook.submit('print(1)', image='localhost/bare:latest', cpu=1, memory_gb=1).wait()\n"
+        "print(json.dumps([run.record.outcome.kind, str(run.exception()), run.wait_gone(30)]))"
+    )
+    assert (got[0], got[2]) == ("refused", True), got
+    assert "the container could not be started" in got[1]
+    assert "/bin/sh" in got[1].partition("could not be started")[2].partition("(run")[0], "the engine's own words"
+    assert "choose another --image" in got[1]

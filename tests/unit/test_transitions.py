@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import get_args
 
@@ -35,6 +35,20 @@ def group(
 ) -> GroupSnapshot:
     containers = (ContainerSnapshot("c", state=state, exit_code=code, detail_status=detail, **more),) if state else ()  # type: ignore[arg-type]
     return GroupSnapshot("c", group_state=group_state, provisioning_state="Succeeded", containers=containers)
+
+
+def test_a_container_that_could_not_be_started_says_the_services_words() -> None:
+    words = "Error: Failed to start container c, Error response: to create containerd task: exec: no such file"
+    unstarted = PlatformEvent("Failed", words, "Warning", 1, NOW, NOW)
+    verdict = verdict_of_state(group("Terminated", 128, "Error", "Failed", events=(unstarted,)))
+    assert verdict is not None
+    assert (verdict.kind, verdict.exit_code) == ("refused", 128)
+    assert verdict.reason == "the container could not be started: to create containerd task: exec: no such file"
+    assert "--image" in verdict.hint
+    started = PlatformEvent("Started", "Started container", "Normal", 1, NOW + timedelta(seconds=9), NOW + timedelta(seconds=9))
+    later_end = verdict_of_state(group("Terminated", 1, "Error", "Failed", events=(started, unstarted)))
+    assert later_end is not None
+    assert (later_end.kind, later_end.reason) == ("failed", "exit code 1")
 
 
 @pytest.mark.parametrize(
