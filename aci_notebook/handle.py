@@ -188,9 +188,8 @@ class Run(Future[Any]):
         error = self.failure()
         if error is not None:
             return None, error
-        try:
-            found = self.outputs()
-        except Exception as unreadable:  # noqa: BLE001  # given back: unpickling runs anybody's code
+        found, unreadable = self.read()
+        if unreadable is not None:
             return None, unreadable
         return found.get(RETURNED) if self._record.spec.function else found, None
 
@@ -209,10 +208,35 @@ class Run(Future[Any]):
         return True, False, *self._answer()
 
     def outputs(self) -> dict[str, Any]:
-        """The -o variables that came home, by name."""
+        """The -o variables that came home, by name. OutputMissing names those that cannot be read here."""
+        found, unreadable = self.read()
+        if unreadable is not None:
+            raise unreadable
+        return found
+
+    def read(self) -> tuple[dict[str, Any], OutputMissing | None]:
+        """The variables that came home and can be read here, by name; the error that names the others, caused by the first one's."""
         from .exchange import decode
 
-        return {name[4:]: decode(item.data) for name, item in self._objects.items() if name.startswith("var:")}
+        found: dict[str, Any] = {}
+        left: dict[str, Exception] = {}
+        for name, item in self._objects.items():
+            if name.startswith("var:"):
+                try:
+                    found[name[4:]] = decode(item.data)
+                except Exception as error:  # noqa: BLE001  # unpickling runs anybody's code
+                    left[name[4:]] = error
+        if not left:
+            return found, None
+        function = self._record.spec.function
+        words = "; ".join(
+            f"{f'what {function} returned' if function else name} came home and cannot be read here: {type(error).__name__}: {error}"
+            for name, error in left.items()
+        )
+        hint = "install here what it is made with, or bring plain data home; the other outputs are here"
+        unreadable = OutputMissing(f"{words} (run {self.name})", hint=hint, run_id=self.run_id, group_name=self.name)
+        unreadable.__cause__ = next(iter(left.values()))
+        return found, unreadable
 
     def save(self, folder: str | os.PathLike[str] = ".") -> None:
         """Writes the files and folders of -o that came home below a folder of this machine. OutputMissing names what could not be."""

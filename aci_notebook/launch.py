@@ -95,6 +95,9 @@ def bring_home(magics: AciMagics, run: Run, view: CellView) -> None:
     show_results(run, view)
     outcome = run.record.outcome
     if outcome is not None and outcome.kind in {"succeeded", "output_missing"}:
-        magics.bind(run.outputs())
+        found, unreadable = run.read()
+        magics.bind(found)
         run.save()
+        if unreadable is not None:
+            raise unreadable
     raise_failure(run)

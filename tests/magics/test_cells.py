@@ -137,6 +137,19 @@ def test_outputs_are_not_set_by_a_failed_run(run: Run, shell: Any) -> None:
     assert shell.user_ns["score"] == "before"
 
 
+def test_an_output_that_cannot_be_read_here_leaves_the_others(run: Run, shell: Any) -> None:
+    failed = run(
+        "%%aci -q -o made,kept\nimport sys, types\n"
+        "there = sys.modules['only_there'] = types.ModuleType('only_there')\n"
+        "exec('class Made: pass', there.__dict__)\nthere.Made.__module__ = 'only_there'\nmade, kept = there.Made(), 5"
+    )
+    assert isinstance(failed.error, OutputMissing)
+    assert "made came home and cannot be read here: ModuleNotFoundError: No module named 'only_there'" in str(failed.error)
+    assert isinstance(failed.error.__cause__, ModuleNotFoundError)
+    assert len(failed.error._render_traceback_()) == 2
+    assert shell.user_ns["kept"] == 5
+
+
 def test_an_output_that_is_missing_leaves_the_others(run: Run, shell: Any) -> None:
     failed = run("%%aci -o first,second\nfirst = 1")
     assert isinstance(failed.error, OutputMissing)

@@ -162,10 +162,11 @@ def unreadable() -> Any:
 def test_a_value_that_cannot_be_read_here_is_said_to_whoever_waits(run: Run) -> None:
     handle = aci.submit(unreadable)
     error = handle.exception(60)
-    assert error is not None
-    with pytest.raises(type(error)):
+    assert isinstance(error, OutputMissing)
+    assert "what unreadable returned came home and cannot be read here: ValueError" in str(error)
+    with pytest.raises(OutputMissing):
         wrapped(handle)
-    with pytest.raises(type(error)):
+    with pytest.raises(OutputMissing):
         handle.result()
 
 
