@@ -7,7 +7,6 @@ any thread, so that the kernel is never kept waiting.
 from __future__ import annotations
 
 import ast
-import symtable
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -188,10 +187,30 @@ def _bytes_of(value: Any) -> int | None:
 def assigned_names(code: str) -> list[str]:
     """Names that a program binds at its top level, in the order in which they stand: what -o can bring home."""
     try:
-        symbols = symtable.symtable(code, "<cell>", "exec").get_symbols()
-        stores = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+        seen = _TopLevel()
+        seen.visit(ast.parse(code))
     except SyntaxError:
         return []
-    bound = {item.get_name() for item in symbols if item.is_assigned() and not (item.is_imported() or item.is_namespace())}
-    places = sorted(((node.lineno, node.col_offset), node.id) for node in stores if node.id in bound and not node.id.startswith("_"))
-    return list(dict.fromkeys(name for _, name in places))
+    return list(dict.fromkeys(seen.bound))
+
+
+class _TopLevel(ast.NodeVisitor):
+    """What assignments, loops, `with` and `:=` bind there; a function's names, and a comprehension's, are its own.
+
+    symtable does not tell them apart: from Python 3.12 a comprehension's names stand among those around it.
+    """
+
+    def __init__(self) -> None:
+        self.bound: list[str] = []
+
+    def visit(self, node: ast.AST) -> None:
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
+            super().visit(node)
+
+    def visit_Name(self, node: ast.Name) -> None:
+        if isinstance(node.ctx, ast.Store) and not node.id.startswith("_"):
+            self.bound.append(node.id)
+
+    def visit_comprehension(self, node: ast.comprehension) -> None:
+        for part in (node.iter, *node.ifs):
+            self.visit(part)

@@ -93,6 +93,8 @@ def test_what_cannot_be_written_down_again_is_said() -> None:
         ("def f():\n    inner = 1\nimport os\n_hidden = 2", []),
         ("x = [y for y in []]\nwith open('f') as file: pass", ["x", "file"]),
         ("x = (", []),
+        ("row = await fetch()\nprint(found := [z for z in row if (last := z)])", ["row", "found", "last"]),
+        ("total += 1\nkey = lambda v: (w := v)\nclass A:\n    inside = 1", ["total", "key"]),
     ],
 )
 def test_names_that_a_program_binds_are_offered_as_outputs(code: str, names: list[str]) -> None:

@@ -35,7 +35,7 @@ TABLE = [
     (504, "GatewayTimeout", er.Transient),
     (400, "SomethingNew", er.ServiceError),
 ]
-PLAN = GroupPlan("t1", "t1", "python:3.11-slim", 1, 1.5, "westeurope", command=("/bin/sh", "-c", "sleep 60"))
+PLAN = GroupPlan("t1", "t1", "python:slim", 1, 1.5, "westeurope", command=("/bin/sh", "-c", "sleep 60"))
 
 
 def fault(server: LocalServer, on: str, times: int = 1, **do: object) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from .. import inferred
 from ..logwindow import Spool
-from . import supervise
+from . import images, supervise
 from .protocol import Exit, StartFailed
 from .terminal import PtyTerminal
 
@@ -86,7 +86,7 @@ class Attempt:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env={},
+            env=images.for_interpreter(os.environ),
             start_new_session=True,
         )
         asyncio.get_running_loop().add_reader(attempt._fifo, attempt._on_news)

@@ -31,7 +31,7 @@ from typing import Any
 from .. import errors, inferred
 from ..plans import AzureFile, ContainerPlan, EmptyDir, GitRepo, GroupPlan, SecretFiles
 from ..store import private_folder
-from . import engine_minder
+from . import engine_minder, images
 from .attempt import Attempt, Launch, Watch
 from .engine_client import (
     CONTAINER_LABEL,
@@ -270,7 +270,7 @@ class EngineRuntime:
     def _launch(self, folder: Path, container_id: str) -> Launch:
         program = (sys.executable, "-I", "-S", engine_minder.__file__, str(folder))
         rest = (self._engine.address, self._engine.certs, container_id, f"{inferred.STOP_GRACE_S:g}")
-        return Launch((*program, *rest), {}, folder, grace_s=MINDER_GRACE_S)
+        return Launch((*program, *rest), images.for_interpreter(os.environ), folder, grace_s=MINDER_GRACE_S)
 
     async def _adopt(self, place: Place, reference: str) -> EngineContainer | None:
         folder = place.folder / "attempts" / reference

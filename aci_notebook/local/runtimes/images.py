@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,11 @@ class Known:
 
     is_python: bool
     command: tuple[str, ...]
+
+
+def for_interpreter(environment: Mapping[str, str]) -> dict[str, str]:
+    """What this Python may need to find its own libraries: one of a cluster's module system, say."""
+    return {name: environment[name] for name in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH") if name in environment}
 
 
 def recognise(image: str) -> Known | None:

@@ -4,7 +4,7 @@
 * A mount path is honoured without privileges: it is replaced by the volume's folder wherever it stands at a path
   boundary in a command argument or the value of an environment variable (`volumes`).
 * A command sees PATH, HOME, TMPDIR, LANG, the group's own variables, and for Python images what pip needs to reach
-  its index; nothing else of the server's environment. It starts in a private, empty folder.
+  its index and this Python its own libraries; nothing else of the server's environment. It starts in a private, empty folder.
 * CPU and memory are counted for quotas, not enforced. A public address is 127.0.0.1: ports are this machine's own.
 * What it cannot honour it refuses in `admit`; nothing is accepted and ignored.
 
@@ -131,7 +131,7 @@ class ProcessRuntime:
             "LANG": "C.UTF-8",
         }
         if known.is_python:
-            environment |= for_pip(os.environ)
+            environment |= images.for_interpreter(os.environ) | for_pip(os.environ)
             environment["ACI_NOTEBOOK_LAYERS"] = str(private_folder(self._layers))
         environment |= {name: replace(value) for name, value in container.environment.items()}
         argv = tuple(replace(argument) for argument in container.command or known.command)

@@ -15,7 +15,7 @@ import termios
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from . import terminal_child
+from . import images, terminal_child
 
 READ_BYTES = 64 * 1024
 MOST_CHUNKS = 16  # read ahead of a client that is slower than the program
@@ -55,7 +55,7 @@ class PtyTerminal:
                 stdin=subprocess.DEVNULL,
                 stdout=slave,
                 stderr=slave,
-                env={"TERM": "xterm", **environment},
+                env={"TERM": "xterm", **images.for_interpreter(os.environ), **environment},
                 cwd=working_directory,
                 start_new_session=True,
             )
