@@ -52,6 +52,7 @@ _GROUP_WORDS = {
 }
 
 
+_OF_IPYTHON = (SyntaxError, BaseExceptionGroup)  # it shows these in its own way, through our frames, and does not ask how they render
 _FRAME = re.compile(r'  File "([^"]+)", line (\d+), in ')
 
 
@@ -150,7 +151,7 @@ def _both(cls: type[er.AciError], cause: BaseException, told: Mapping[str, Any],
         kinds.insert(0, type(cause))
     own = {name: value for name, value in plain.__dict__.items() if value or name in {"message", "hint"} or name not in cause.__dict__}
     for kind in kinds:
-        if not isinstance(kind, type) or not issubclass(kind, Exception) or kind is Exception:
+        if not isinstance(kind, type) or not issubclass(kind, Exception) or issubclass(kind, _OF_IPYTHON) or kind is Exception:
             continue
         try:
             return joined(cls, kind, made_of, args, {**cause.__dict__, **own})

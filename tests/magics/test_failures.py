@@ -177,10 +177,19 @@ def test_an_exception_of_the_notebooks_own_is_caught_with_its_attributes(run: Ru
     assert caught.value == (403, (403, "no"), "Refused: (403, 'no')", "(403, 'no')")
 
 
-def test_a_group_of_exceptions_is_one(run: Run) -> None:
-    failed = run("%%aci -q\nraise ExceptionGroup('both', [ValueError(1), KeyError(2)])").error
-    assert isinstance(failed, ExceptionGroup)
-    assert [type(item) for item in failed.exceptions] == [ValueError, KeyError]
+@pytest.mark.parametrize(
+    ("cell", "kind"),
+    [("raise ExceptionGroup('both', [ValueError(1), KeyError(2)])", ExceptionGroup), ("exec('1+')", SyntaxError)],
+)
+def test_what_ipython_shows_in_its_own_way_is_the_cause_alone(
+    run: Run, capsys: pytest.CaptureFixture[str], cell: str, kind: type[Exception]
+) -> None:
+    """Else it is shown through our frames."""
+    shown = run(f"%%aci -q\n{cell}")
+    assert isinstance(shown.error.__cause__, kind)
+    assert kind.__name__ in shown.stdout
+    assert "RunFailed: " in shown.stdout
+    assert "interactiveshell" not in shown.stdout + capsys.readouterr().err
 
 
 def test_a_long_text_stands_under_the_cell_once(run: Run) -> None:
