@@ -51,14 +51,14 @@ def test_a_run_is_found_by_id_name_prefix_and_last(run: Run) -> None:
 
 
 def test_a_variable_that_holds_a_run_names_it(run: Run) -> None:
-    run("%%aci -d --as mine\nprint('mine')").check().value.wait(60)
-    run("%%aci -d --name mine-too\nprint('too')").check().value.wait(60)
-    assert run("%aci logs mine").check().stdout == "mine\n"  # and not of the one whose name begins so
-    run("%%aci -d --name mine\nprint('named')").check().value.wait(60)
-    assert run("%aci logs mine").check().stdout == "named\n"
-    run("nothing_like_it = mine").check()
+    run("%%aci -d --as ownword\nprint('mine')").check().value.wait(60)
+    run("%%aci -d --name ownword-too\nprint('too')").check().value.wait(60)
+    assert run("%aci logs ownword").check().stdout == "mine\n"  # and not of the one whose name begins so
+    run("%%aci -d --name ownword\nprint('named')").check().value.wait(60)
+    assert run("%aci logs ownword").check().stdout == "named\n"
+    run("nothing_like_it = ownword").check()
     assert run("%aci logs nothing_like_it").check().stdout == "mine\n"
-    assert run("%aci inspect nothing_like_it").check().value["run"]["name"] == run("mine.name").value
+    assert run("%aci inspect nothing_like_it").check().value["run"]["name"] == run("ownword.name").value
 
 
 def test_ps_is_a_dataframe_of_what_exists(run: Run, box: Any, shell: Any) -> None:
