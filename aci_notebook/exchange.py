@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 import sys
 import tarfile
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -140,11 +141,23 @@ def requirements_of(modules: Iterable[str]) -> list[str]:
     return list(found)
 
 
-def requirements_of_imports(code: str) -> list[str]:
-    """`package==version` for the third-party modules that a cell imports and this kernel has from a package index."""
+def requirements_of_imports(code: str, asked: Container[str] = ()) -> list[str]:
+    """`package==version` for the third-party modules that a cell imports and this kernel has from a package index.
+
+    Without the packages that were asked for; and with numpy where one of the others is built on it: a frame is pickled as
+    arrays of numpy, and those of numpy 2 cannot be read by numpy 1.
+    """
     from .names import imports
 
-    return [need for need in requirements_of(imports(code)) if not _is_local(need.partition("==")[0])]
+    found = [need for need in requirements_of(imports(code)) if need.partition("==")[0].lower() not in asked]
+    found = [need for need in found if not _is_local(need.partition("==")[0])]
+    if "numpy" not in asked and any(_is_built_on_numpy(need.partition("==")[0]) for need in found):
+        found += [need for need in requirements_of(["numpy"]) if need not in found]
+    return found
+
+
+def _is_built_on_numpy(package: str) -> bool:
+    return any(re.match(r"numpy\b(?![-.])", need) and "extra ==" not in need for need in metadata.requires(package) or ())
 
 
 def _is_local(package: str) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -174,11 +174,15 @@ def _job(spec: RunSpec, run_id: str, now: datetime) -> dict[str, Any]:
 
 def requirements(spec: RunSpec) -> list[str]:
     """What pip installs first: what was asked for, then what the inputs and the cell's imports need and nobody named."""
-    given = [part for word in spec.requirements for part in (word.split() if word.startswith("-") else [word])]
-    named = {_package(word) for word in given}
+    named = packages_of(spec.requirements)
     wanted = [*(need for item in spec.inputs for need in item.requires), *spec.implied]
     needed = [need for need in wanted if _package(need) not in named]
     return [*spec.requirements, *dict.fromkeys(needed)]
+
+
+def packages_of(requirements: Iterable[str]) -> set[str]:
+    """The packages that requirements of pip name, also those beside its options."""
+    return {_package(part) for word in requirements for part in (word.split() if word.startswith("-") else [word])}
 
 
 def _package(requirement: str) -> str:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from . import fields
 from .errors import OptionError, SettingsError
 from .history import HistoryStore
-from .payload import LINGER_S, GroupPlan, Origin, group_name, plan
+from .payload import LINGER_S, GroupPlan, Origin, group_name, packages_of, plan
 from .presence import Presence
 from .record import RunRecord
 from .runs import Run, Runs
@@ -148,7 +148,7 @@ class Session:
         if code is not None and not merged.get("image") and merged.get("lang", "python") == "python":
             from .exchange import requirements_of_imports
 
-            implied = requirements_of_imports(code)
+            implied = requirements_of_imports(code, packages_of(merged.get("requirements", ())))
         built = fields.build(merged, code, command=argv, inputs=inputs, implied=implied, function=function, python_minor=minor)
         if not built.has_runner and "image" not in merged:
             raise OptionError("%aci run", None, "has neither an image nor a command", "%aci run --image alpine -- echo hello")

@@ -52,6 +52,17 @@ def test_requirements_are_packages_with_versions() -> None:
     assert requirements_of_imports("import packaging, json, not_installed_here") == [f"packaging=={packaging.__version__}"]
 
 
+def test_what_is_built_on_numpy_brings_this_kernels_numpy_unless_it_was_asked_for() -> None:
+    import numpy as np
+    import pandas as pd
+
+    ours = [f"pandas=={pd.__version__}", f"numpy=={np.__version__}"]
+    assert requirements_of_imports("import pandas as pd") == ours
+    assert requirements_of_imports("import pandas as pd, numpy") == sorted(ours)
+    assert requirements_of_imports("import pandas as pd", {"numpy"}) == ours[:1]
+    assert requirements_of_imports("import pandas as pd, packaging", {"pandas"}) == requirements_of(["packaging"])
+
+
 def test_a_frame_says_what_it_needs() -> None:
     import pandas as pd
 

@@ -102,7 +102,7 @@ def test_variables_go_and_come_with_types_and_dtypes(run: Run, shell: Any) -> No
     assert re.search(r"sent along: given dict [\d.]+ \w+, frame pandas.DataFrame [\d.]+ \w+, n int 5 B", done.stdout)
     back, frame = shell.user_ns["back"], shell.user_ns["back_frame"]
     pd.testing.assert_frame_equal(frame, shell.user_ns["frame"])
-    assert frame["when"].dt.tz.key == "Europe/Berlin"
+    assert str(frame["when"].dt.tz) == "Europe/Berlin"
     assert list(frame["kind"].cat.categories) == ["b", "a"]
     np.testing.assert_array_equal(back["array"], shell.user_ns["given"]["array"])
     assert back["array"].dtype == "int16"
