@@ -178,7 +178,7 @@ def _backspaced(line: str) -> str:
 
 
 @dataclass(slots=True)
-class _Pen:
+class Pen:
     """How the next characters are drawn; a colour is 0 to 15 or None."""
 
     ink: int | None = None
@@ -209,9 +209,12 @@ _SIXTEEN = (
 _CUBE = (0, 95, 135, 175, 215, 255)
 
 
-def terminal_nodes(text: str) -> tuple[Child, ...]:
-    """Program output as nodes: colours as classes `aci-ink-N`, `aci-paper-N`, `aci-bold` …, all else as `clean_line` leaves it."""
-    pen = _Pen()
+def terminal_nodes(text: str, pen: Pen | None = None) -> tuple[Child, ...]:
+    """Program output as nodes: colours as classes `aci-ink-N`, `aci-paper-N`, `aci-bold` …, all else as `clean_line` leaves it.
+
+    `pen`: as the text before left it; it is as this text leaves it afterwards.
+    """
+    pen = pen or Pen()
     nodes: list[Child] = []
     cleaned = "\n".join(clean_line(line.removesuffix("\r")) for line in text.split("\n"))
     for place, part in enumerate(_SGR_PART.split(cleaned)):
@@ -223,11 +226,11 @@ def terminal_nodes(text: str) -> tuple[Child, ...]:
     return tuple(nodes)
 
 
-def _apply(pen: _Pen, parameters: str) -> None:
+def _apply(pen: Pen, parameters: str) -> None:
     codes = iter([int(code[:4]) if code else 0 for code in re.split("[;:]", parameters)])
     for code in codes:
         if code == 0:
-            for name in _Pen.__slots__:
+            for name in Pen.__slots__:
                 setattr(pen, name, None if name in {"ink", "paper"} else False)
         elif code in _ON:
             setattr(pen, _ON[code], True)

@@ -187,12 +187,26 @@ class NamesControl(Control):
         self.chooser.observe(self._chosen, names="value")
         self.chooser.layout.display = "none"
         self._offered: tuple[tuple[str, str], ...] = ()
+        self._marking = False  # the list follows the text just now, not the person
         return w.VBox([self.watched(self.entry), self.chooser])
 
     def _chosen(self, change: Any) -> None:
+        if self._marking:
+            return
         taken, given = set(change["new"]), set(change["old"])
         kept = [part for part in self._parts() if part not in given - taken]
         self.entry.value = ",".join(dict.fromkeys([*kept, *(name for name in change["new"] if name not in kept)]))
+
+    def touched(self, _change: Any = None) -> None:
+        self._mark()
+        super().touched()
+
+    def _mark(self) -> None:
+        """Chosen in the list is what the text says: a name that was typed away can be clicked again."""
+        known = {name for _, name in self._offered}
+        self._marking = True
+        self.chooser.value = tuple(part for part in self._parts() if part in known)
+        self._marking = False
 
     def _parts(self) -> list[str]:
         return [part.strip() for part in self.entry.value.split(",") if part.strip()]
@@ -209,14 +223,12 @@ class NamesControl(Control):
         if offered == self._offered:
             return
         self._offered = offered
-        known = {name for _, name in offered}
-        self.chooser.unobserve(self._chosen, names="value")
         with self.chooser.hold_sync():
+            self._marking = True
             self.chooser.options = offered
-            self.chooser.value = tuple(part for part in self._parts() if part in known)
+            self._mark()
             self.chooser.rows = max(2, min(5, len(offered)))
         self.chooser.layout.display = "" if offered else "none"
-        self.chooser.observe(self._chosen, names="value")
 
 
 class OthersControl:

@@ -7,6 +7,7 @@ Rules:
 * A button cannot answer while a cell runs: the kernel reads its messages one after the other. The form says so when that lasts longer
   than a moment, and a second click that was made while the first one waited starts nothing.
 * What goes wrong in a callback is shown in the form; ipywidgets would send it to a log that nobody reads.
+* What the log view shows is changed, and fed from a file, by one thread at a time: it holds `viewing`.
 * There is one live form in a kernel: a new one retires the old one, whose last state stays.
 """
 
@@ -67,6 +68,7 @@ class Launcher:
         self.door = Door(magics)
         self.run: Run | None = None
         self._follower: Follower | None = None
+        self.viewing = threading.RLock()
         self._estimate = estimator(self.door.house().folder)
         self._loading = self._resting = False
         self._beginning = self._unwanted = False  # a run is asked for and not there yet; Cancel was pressed meanwhile
@@ -153,7 +155,8 @@ class Launcher:
 
     @guarded
     def refresh(self) -> None:
-        """The right side, from what the controls say now."""
+        """The right side, from what the controls say now. A dry run's text stays until something else would be sent."""
+        before = self.preview
         if not self.checked():
             self.preview = Preview(self.preview.cell, error="see the marked fields")
         else:
@@ -162,7 +165,8 @@ class Launcher:
             self.door.magics.form_cell = self.preview.cell
         self._offer_outputs()
         _set(self.cell_view, self.preview.cell)
-        _set(self.resource_view, self.preview.resource or f"# {self.preview.error}")
+        if self.preview != before:
+            _set(self.resource_view, self.preview.resource or f"# {self.preview.error}")
         error = self.preview.error if self.preview.option != "code" else ""
         self.facts.value = guide.facts_html(self.preview.estimate, self.preview.warnings, error)
 
@@ -231,12 +235,13 @@ class Launcher:
 
     def follow(self, run: Run) -> None:
         """Show that run in the form from now on."""
-        self.unfollow()
-        self._lock_run(not run.done())
-        self.panel.leave_log()
-        self.run = run
-        self.log.clear()
-        self._follower = Follower(run, self.log, self.show, self.bring_home).start()
+        with self.viewing:
+            self.unfollow()
+            self._lock_run(not run.done())
+            self.panel.leave_log()
+            self.run = run
+            self.log.clear()
+            self._follower = Follower(run, self.log, self.show, self.bring_home).start()
 
     def unfollow(self) -> None:
         """The form shows something else; the run goes on, and its results are not below another's log."""
@@ -332,6 +337,7 @@ class Launcher:
         """The kernel listens again."""
         self.waiting.value = ""
         self.refresh_choices()
+        self.refresh()  # the cell may have made what was missing: a variable, a file, a secret
 
     def close(self) -> None:
         """Stops what refreshes the form; runs go on."""

@@ -2,18 +2,22 @@
 
 A log of 200,000 lines is a file; what a browser needs is its end. The lines are cut into blocks of `BLOCK_LINES`, each one widget. A full
 block is never sent again, so a refresh costs what is new and not the whole view. A list of widgets whose front is cut is drawn anew by the
-browser, whole; so the oldest block is emptied in its place, and the empty ones are cut off once there are as many as full ones. The
-view keeps to its end by style alone (`flex-direction: column-reverse`), so who has scrolled up stays where she reads.
+browser, whole; so the oldest block is emptied in its place, and the empty ones are cut off once there are as many as full ones. A colour
+goes on from block to block, as in a terminal: `_pen` is how the last full block left it. The view keeps to its end by style alone
+(`flex-direction: column-reverse`), so who has scrolled up stays where she reads.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
 
 import ipywidgets as w
 
-from ..display.html import el, terminal_nodes, to_html
+from ..display.html import Pen, el, terminal_nodes, to_html
 from ..display.stream import Lines
 
 LINES_SHOWN = 5_000
@@ -38,6 +42,7 @@ class LogView:
         self._lines = Lines()
         self._waiting: deque[str] = deque(maxlen=LINES_SHOWN)
         self._open: list[str] = []
+        self._pen = Pen()
         self._empty = 0
         self._partial = ""
         self._total = 0
@@ -56,7 +61,17 @@ class LogView:
         """Take output."""
         new = self._lines.feed(data, final)
         self._total += len(new)
+        surplus = len(self._waiting) + len(new) - LINES_SHOWN
+        if surplus > 0:
+            self._pass_over(chain(self._open, islice(chain(self._waiting, new), surplus)))
+            self._open = []
         self._waiting.extend(new)
+
+    def _pass_over(self, lines: Iterable[str]) -> None:
+        """Lines that nobody will see; their colours go on after them."""
+        for line in lines:
+            if "\x1b" in line:
+                terminal_nodes(line, self._pen)
 
     def open_file(self, path: Path) -> int:
         """Show the end of a log file; returns how many bytes of it are read."""
@@ -71,13 +86,14 @@ class LogView:
                 file.read(min(READ_BYTES, whole - TAIL_BYTES - place)).count(b"\n") for place in range(0, whole - TAIL_BYTES, READ_BYTES)
             )
             data = file.read()
+            read = file.tell()
         if whole > TAIL_BYTES:
             skipped += 1
             data = data[data.find(b"\n") + 1 :]
         self.feed(data)
         self._total += skipped
         self.refresh()
-        return whole
+        return read
 
     def refresh(self, log_path: str = "") -> int:
         """Send what is new; returns about how many bytes that were."""
@@ -94,7 +110,9 @@ class LogView:
         chunks = [lines[start : start + BLOCK_LINES] for start in range(0, len(lines) + 1, BLOCK_LINES)]
         self._open = chunks[-1]
         anew = len(chunks) > BLOCKS
-        marked = [_markup(chunk) for chunk in chunks[-BLOCKS:-1]] + [_markup([*self._open, partial] if partial else self._open)]
+        self._pass_over(chain.from_iterable(chunks[:-BLOCKS]))
+        marked = [_markup(chunk, self._pen) for chunk in chunks[-BLOCKS:-1]]
+        marked.append(_markup([*self._open, partial] if partial else self._open, replace(self._pen)))
         blocks = list(self._blocks.children)
         if blocks and not anew:
             blocks[-1].value = marked[0]
@@ -121,5 +139,5 @@ class LogView:
         self._note.value = to_html(el("div", {}, text)) if text else ""
 
 
-def _markup(lines: list[str]) -> str:
-    return to_html(el("pre", {"class": "aci-output"}, *terminal_nodes("\n".join(lines)))) if lines else ""
+def _markup(lines: list[str], pen: Pen) -> str:
+    return to_html(el("pre", {"class": "aci-output"}, *terminal_nodes("\n".join(lines), pen))) if lines else ""

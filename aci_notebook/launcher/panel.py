@@ -174,11 +174,12 @@ class Panel:
         if mine is not None and mine.running():
             self._form.follow(mine)
             return
-        self._form.unfollow()
-        self._form.show(record, mine=False)
-        path = Path(record.log_path)
-        self._log_of = (path, self._form.log.open_file(path))
-        self._watched = record
+        with self._form.viewing:
+            self._form.unfollow()
+            self._form.show(record, mine=False)
+            path = Path(record.log_path)
+            self._log_of = (path, self._form.log.open_file(path))
+            self._watched = record
 
     def leave_log(self) -> None:
         """The log view shows something else now."""
@@ -186,26 +187,26 @@ class Panel:
 
     def _follow_state(self) -> None:
         """The header of a run that is driven elsewhere, as the history has it; the clock goes on until it is over."""
-        before = self._watched
-        now = self._records.get(before.run_id) if before is not None else None
-        if now is not None and (now != before or now.outcome is None) and self._watched is before:
-            self._watched = now
-            self._form.show(now, mine=False)
+        with self._form.viewing:
+            before = self._watched
+            now = self._records.get(before.run_id) if before is not None else None
+            if now is not None and (now != before or now.outcome is None):
+                self._watched = now
+                self._form.show(now, mine=False)
 
     def _follow_log(self) -> None:
-        watched = self._log_of
-        if watched is None:
-            return
-        path, place = watched
-        size = path.stat().st_size if path.exists() else place
-        if size > place:
-            with path.open("rb") as file:
-                file.seek(place)
-                data = file.read(size - place)
-            if self._log_of is watched:
+        with self._form.viewing:
+            if self._log_of is None:
+                return
+            path, place = self._log_of
+            size = path.stat().st_size if path.exists() else place
+            if size > place:
+                with path.open("rb") as file:
+                    file.seek(place)
+                    data = file.read(size - place)
                 self._form.log.feed(data)
                 self._form.log.refresh(str(path))
-                self._log_of = (path, size)
+                self._log_of = (path, place + len(data))
 
     def cancel(self, record: RunRecord) -> None:
         """End the run; where another kernel drives it, its group is deleted from here."""

@@ -197,6 +197,40 @@ def test_variables_are_offered_with_type_and_size_and_never_changed(form: Launch
     assert form.values()["inputs"] == "half=frame.head()"
 
 
+def test_a_name_that_was_typed_away_can_be_chosen_again(form: Launcher) -> None:
+    form.door.magics.ipython.user_ns.update(first=1, second=2)
+    form.note_free()
+    control = form.controls["inputs"]
+    control.entry.value = "second"
+    assert control.chooser.value == ("second",)
+    control.entry.value = ""
+    assert control.chooser.value == ()
+    control.chooser.value = ("second",)
+    assert form.values()["inputs"] == "second"
+    control.put(None)
+    assert control.chooser.value == ()
+
+
+def test_what_a_cell_made_is_no_longer_missing(form: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    form.code.value = "print(later)"
+    form.controls["inputs"].put("later")
+    form.controls["secrets"].put(["TOKEN=env:MADE_LATER"])
+    assert "names no variable" in form.controls["secrets"].problem.value
+    monkeypatch.setenv("MADE_LATER", "a value of a secret")
+    form.note_free()
+    assert form.controls["secrets"].problem.value == ""
+    assert "later is not defined" in form.facts.value
+    form.door.magics.ipython.user_ns["later"] = 5
+    form.note_free()
+    assert "not defined" not in form.facts.value
+    form.dry_button.click()
+    form.note_free()
+    assert "nothing was sent" in form.resource_view.value
+    form.door.magics.ipython.user_ns.pop("later")
+    form.note_free()
+    assert "nothing was sent" not in form.resource_view.value
+
+
 def test_variables_that_are_too_large_are_said_before_they_are_sent(form: Launcher) -> None:
     space = form.door.magics.ipython.user_ns
     space["big"], space["small"] = bytearray(3_000_000), bytearray(3_000)

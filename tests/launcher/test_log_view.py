@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import re
 import time
 from html import unescape
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from aci_notebook.launcher.logview import BLOCK_LINES, BLOCKS, LINES_SHOWN, LogView
 
@@ -96,6 +100,49 @@ def test_colours_are_kept_and_markup_and_cursor_tricks_are_text() -> None:
     assert "<script" not in block.value
     assert "\x1b" not in block.value
     assert shown(view) == ["green <script>alert(1)</script></pre></style>"]
+
+
+@pytest.mark.parametrize("lines", [BLOCK_LINES - 2, BLOCK_LINES, 3 * BLOCK_LINES, LINES_SHOWN, 3 * LINES_SHOWN])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_colour_goes_on_from_block_to_block(lines: int, at_once: bool) -> None:
+    view = LogView()
+    view.feed(b"before\n\x1b[31m\n")
+    view.refresh()
+    pieces = [b"line\n" * lines] if at_once else [b"line\n" * 7] * (lines // 7)
+    for piece in pieces:
+        view.feed(piece)
+        view.refresh()
+    view.feed(b"red\x1b[0m plain")
+    view.refresh()
+    view.refresh()
+    last = view._blocks.children[-1].value
+    assert re.search(r'<span class="aci-ink-1">[^<]*red</span> plain', last), last[-200:]
+    whole = [block.value for block in view._blocks.children if "before" not in block.value and block.value]
+    assert all(value.partition(">")[2].startswith('<span class="aci-ink-1">') for value in whole)
+
+
+def test_what_is_written_while_a_file_is_opened_is_read_once(tmp_path: Path) -> None:
+    class Growing(type(tmp_path)):  # type: ignore[misc]
+        def open(self, *how: Any, **more: Any) -> Any:
+            return Grown(self, "rb")
+
+    class Grown(io.FileIO):
+        def seek(self, place: int, whence: int = 0) -> int:
+            found = super().seek(place, whence)
+            if whence == 2:
+                with open(self.name, "ab") as other:
+                    other.write(b"two\n")
+            return found
+
+    path = tmp_path / "grows.log"
+    path.write_bytes(b"one\n")
+    view = LogView()
+    at = view.open_file(Growing(path))
+    with path.open("rb") as file:
+        file.seek(at)
+        view.feed(file.read())
+    view.refresh()
+    assert shown(view) == ["one", "two"]
 
 
 def test_a_large_file_is_opened_at_its_end(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -175,6 +176,39 @@ def test_the_log_of_a_run_is_its_file_and_is_followed(form: Launcher, home: Path
     with path.open("ab") as file:
         file.write(b"two\n")
     until(lambda: shown(form.log) == ["one", "two"])
+
+
+def test_another_run_is_looked_at_while_the_first_one_writes(
+    form: Launcher, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = HistoryStore(home)
+    paths = [tmp_path / "first.log", tmp_path / "second.log"]
+    for path in paths:
+        path.write_text(f"of the {path.stem}\n")
+        store.save(record(path.stem, log_path=str(path)))
+    store.close()
+    form.panel.choose("first")
+    form.panel.buttons["Log"].click()
+    form.panel.choose("second")
+    reached, go_on, feed = threading.Event(), threading.Event(), form.log.feed
+
+    def held(data: bytes, final: bool = False) -> None:
+        if data == b"more\n":
+            reached.set()
+            assert go_on.wait(20)
+        feed(data, final)
+
+    monkeypatch.setattr(form.log, "feed", held)
+    with paths[0].open("ab") as file:
+        file.write(b"more\n")
+    assert reached.wait(20)
+    other = threading.Thread(target=form.panel.buttons["Log"].click)
+    other.start()
+    other.join(0.3)  # the old text is either shown before the new log is opened, or not at all
+    go_on.set()
+    other.join(20)
+    form.panel._follow_log()
+    assert shown(form.log) == ["of the second"]
 
 
 def test_a_run_of_a_living_kernel_is_looked_at_and_not_taken(form: Launcher, home: Path, until: Until, tmp_path: Path) -> None:
