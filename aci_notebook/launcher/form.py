@@ -310,10 +310,13 @@ class Launcher:
             self.results.children = tuple(parts)
         outcome = run.record.outcome
         if outcome is not None and outcome.kind in {"succeeded", "output_missing"}:
-            found = run.outputs()
+            found, unreadable = run.read()
             self.door.magics.bind(found)
-            if found:
-                self.say(f"set in this notebook: {', '.join(found)}")
+            told = [f"set in this notebook: {', '.join(found)}"] if found else []
+            if unreadable is not None:
+                told.append(str(unreadable))
+            if told:
+                self.say("\n".join(told), bad=unreadable is not None)
 
     # -- saying ---------------------------------------------------------------------------------------------------
 

@@ -275,6 +275,18 @@ def test_a_run_is_begun_at_once_followed_and_its_variables_are_set(form: Launche
     assert form.cancel_button.disabled
 
 
+def test_a_variable_that_cannot_be_read_here_leaves_the_others(form: Launcher, until: Until) -> None:
+    form.code.value = (
+        "import sys, types\nthere = sys.modules['only_there'] = types.ModuleType('only_there')\n"
+        "exec('class Made: pass', there.__dict__)\nthere.Made.__module__ = 'only_there'\nmade, kept = there.Made(), 5"
+    )
+    form.controls["outputs"].put("made, kept")
+    form.run_button.click()
+    until(lambda: "made came home and cannot be read here" in form.message.value)
+    assert "set in this notebook: kept" in form.message.value
+    assert form.door.magics.ipython.user_ns["kept"] == 5
+
+
 def test_cancel_is_heard_before_the_run_is_there(form: Launcher, until: Until, monkeypatch: pytest.MonkeyPatch) -> None:
     submit, clicked = Session.submit, threading.Event()
 
