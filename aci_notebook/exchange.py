@@ -149,15 +149,18 @@ def requirements_of_imports(code: str, asked: Container[str] = ()) -> list[str]:
     """
     from .names import imports
 
-    found = [need for need in requirements_of(imports(code)) if need.partition("==")[0].lower() not in asked]
-    found = [need for need in found if not _is_local(need.partition("==")[0])]
-    if "numpy" not in asked and any(_is_built_on_numpy(need.partition("==")[0]) for need in found):
+    found = [need for need in requirements_of(imports(code)) if _name(need) not in asked and not _is_local(_name(need))]
+    if "numpy" not in asked and any(_is_built_on_numpy(_name(need)) for need in found) and not _is_local("numpy"):
         found += [need for need in requirements_of(["numpy"]) if need not in found]
     return found
 
 
+def _name(requirement: str) -> str:
+    return requirement.partition("==")[0].lower().replace("_", "-")
+
+
 def _is_built_on_numpy(package: str) -> bool:
-    return any(re.match(r"numpy\b(?![-.])", need) and "extra ==" not in need for need in metadata.requires(package) or ())
+    return any(re.match(r"numpy\b(?![-.])", need) and not re.search(r"\bextra\s*==", need) for need in metadata.requires(package) or ())
 
 
 def _is_local(package: str) -> bool:

@@ -148,7 +148,8 @@ class Session:
         if code is not None and not merged.get("image") and merged.get("lang", "python") == "python":
             from .exchange import requirements_of_imports
 
-            implied = requirements_of_imports(code, packages_of(merged.get("requirements", ())))
+            asked = fields.check({"requirements": merged.get("requirements") or ()})["requirements"]
+            implied = requirements_of_imports(code, packages_of(asked))
         built = fields.build(merged, code, command=argv, inputs=inputs, implied=implied, function=function, python_minor=minor)
         if not built.has_runner and "image" not in merged:
             raise OptionError("%aci run", None, "has neither an image nor a command", "%aci run --image alpine -- echo hello")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from aci_notebook import exchange
 from aci_notebook.errors import OptionError
 from aci_notebook.exchange import decode, encode, requirements_of, requirements_of_imports
 from aci_notebook.names import free_names, imports
@@ -61,6 +62,13 @@ def test_what_is_built_on_numpy_brings_this_kernels_numpy_unless_it_was_asked_fo
     assert requirements_of_imports("import pandas as pd, numpy") == sorted(ours)
     assert requirements_of_imports("import pandas as pd", {"numpy"}) == ours[:1]
     assert requirements_of_imports("import pandas as pd, packaging", {"pandas"}) == requirements_of(["packaging"])
+
+
+def test_no_index_is_asked_for_a_numpy_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pandas as pd
+
+    monkeypatch.setattr(exchange, "_is_local", lambda package: package == "numpy")
+    assert requirements_of_imports("import pandas as pd") == [f"pandas=={pd.__version__}"]
 
 
 def test_a_frame_says_what_it_needs() -> None:

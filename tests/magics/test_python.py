@@ -21,7 +21,7 @@ from referencing.jsonschema import DRAFT4
 from shells import Run
 
 import aci_notebook as aci
-from aci_notebook import exchange
+from aci_notebook import exchange, session
 from aci_notebook.errors import OptionError, OutputMissing, RunFailed
 
 SCHEMA = Path(__file__).parents[1] / "data" / "containerInstance-2023-05-01.json"  # Azure/azure-resource-manager-schemas, as published
@@ -40,6 +40,12 @@ def test_a_function_runs_and_its_value_comes_home(run: Run) -> None:
     done = aci.run(add, args=(1,), kwargs={"b": 5}, quiet=True)
     assert done.result() == {"sum": 6}
     assert done.log() == "adding\n"
+
+
+@pytest.mark.parametrize("given", ["pandas==1.5.3 six", "six,pandas", ["-U pandas==1.5.3"], ("six, pandas",)])
+def test_what_was_asked_for_is_not_asked_for_again_in_this_kernels_version(run: Run, given: Any) -> None:
+    spec = session.connect("local").spec({"requirements": given}, "import pandas")
+    assert spec.implied == (), "with pandas 1 comes numpy 1"
 
 
 def test_remote_functions(run: Run) -> None:
