@@ -49,8 +49,7 @@ class Runs:
         try:
             with self._starting:
                 before = self._made_way(record)
-                self._store.save(record)
-                self._runs[run.run_id] = run
+                self._drive_here(run)
             self._launch(run, plan, backend, Course(foreground=foreground), before)
         except NameTaken:
             raise
@@ -58,6 +57,11 @@ class Runs:
             self._leave_unbegun(run, error)
             raise
         return run
+
+    def _drive_here(self, run: Run) -> None:
+        """Known here before the history says that it is this kernel's: what no kernel drives is closed and collected."""
+        self._runs[run.run_id] = run
+        self._store.save(run.record)
 
     def _made_way(self, record: RunRecord) -> Run | None:
         """The run that has this one's group, or has not yet seen it gone. NameTaken where it is just making it."""
@@ -86,8 +90,8 @@ class Runs:
             return self._over(record)
         begun = replace(fresh_for_adoption(record), log_path=self._log_for_adoption(record))
         run = Run(begun, self._store)
-        self._store.save(begun)
         try:
+            self._drive_here(run)
             self._launch(run, None, backend, Course(adopt=True, foreground=foreground))
         except BaseException:
             if run.take_up():  # nobody follows it: it can be attached again
@@ -154,7 +158,6 @@ class Runs:
 
     def _launch(self, run: Run, plan: GroupPlan | None, backend: Backend, course: Course, before: Run | None = None) -> None:
         """Drives the run in a thread of its own; after the deletion of the group that a run `before` it had under the same name."""
-        self._runs[run.run_id] = run
 
         def body() -> None:
             if not run.take_up():

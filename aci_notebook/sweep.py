@@ -161,8 +161,8 @@ def gc(session: Session, *, dry_run: bool = False) -> list[dict[str, Any]]:
             if orphan and not dry_run:
                 jobs.append((row, group, place))
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="aci-gc") as pool:
-        for row, action in zip((job[0] for job in jobs), pool.map(lambda job: _collect(session, *job[1:]), jobs), strict=True):
-            row["action"] = action
+        for row, said in zip((job[0] for job in jobs), pool.map(lambda job: _collect(session, *job[1:]), jobs), strict=True):
+            row["action"], row["reason"] = said
     if not dry_run:
         _settle_records(session, known, seen)
     return rows
@@ -201,22 +201,23 @@ def _row(group: GroupSnapshot, place: str, action: str, reason: str) -> dict[str
     return dict(zip(COLUMNS, (*values, reason), strict=True))
 
 
-def _collect(session: Session, group: GroupSnapshot, place: str) -> str:
-    """What became of a group that nobody owned when it was listed; it is looked at again, for somebody may have taken it over."""
+def _collect(session: Session, group: GroupSnapshot, place: str) -> tuple[str, str]:
+    """(what became of a group that nobody owned when it was listed, why); it is looked at again: somebody may have taken it over."""
     from .removal import remove
     from .runs import RealClock
 
     run_id = group.tags[RUN_TAG]
     with session.house.presence.alone():
         record = session.house.store.load(run_id)
-        if not _judge(session, group, record, datetime.now(UTC))[0]:
-            return "left"
+        orphan, reason = _judge(session, group, record, datetime.now(UTC))
+        if not orphan:
+            return "left", reason
         record = _ended(session, record, "collected by %aci gc: its kernel was gone") if record is not None else None
     if record is not None:
         gone = delete_group(session, record)
     else:
         gone = remove(session.backend(place), RealClock(), group.name, run_id, lambda event: None, sure=False)
-    return "deleted" if gone else "unverified"
+    return "deleted" if gone else "unverified", reason
 
 
 def _settle_records(session: Session, known: Container[str], seen: Container[str]) -> None:

@@ -21,11 +21,11 @@ WAITS = "print('here')\nimport pathlib, time\nwhile not pathlib.Path('enough').e
 
 
 @pytest.fixture
-def interrupted() -> Callable[[bool], Any]:
+def interrupted() -> Iterator[Callable[[bool], Any]]:
     """Interrupts whoever starts a run's thread: after it has begun, or before."""
+    patch = pytest.MonkeyPatch()
 
     def interrupt(begun: bool) -> Any:
-        patch = pytest.MonkeyPatch()
         start = threading.Thread.start
 
         def started(thread: threading.Thread) -> None:
@@ -39,7 +39,8 @@ def interrupted() -> Callable[[bool], Any]:
         patch.setattr(threading.Thread, "start", started)
         return pytest.raises(KeyboardInterrupt)
 
-    return interrupt
+    yield interrupt
+    patch.undo()
 
 
 @pytest.mark.parametrize("begun", [True, False])
@@ -71,6 +72,30 @@ def test_a_run_that_is_taken_over_can_be_attached_again(shell: Any, interrupted:
     again.cancel()
     assert again.wait_gone(30)
     assert (again.state, again.record.group) == ("cancelled", "gone")
+
+
+@pytest.mark.parametrize("how", ["begun", "attached"])
+def test_what_is_begun_here_is_never_taken_for_left_behind(shell: Any, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    here, store = session.connect("local"), session.house().store
+    left = submit(WAITS, on="local", quiet=True)
+    left.detach()
+    assert left.wait_gone(30)
+    save, found = store.save, list[str]()
+
+    def looked_at(record: RunRecord) -> None:
+        save(record)
+        found.extend(item.run_id for item in sweep.left_behind(here))
+
+    monkeypatch.setattr(store, "save", looked_at)
+    if how == "attached":
+        del session.house().runs._runs[left.run_id]
+        run = here.adopt(left.record)
+    else:
+        run = submit(WAITS, on="local", quiet=True)
+    run.cancel()
+    assert run.wait_gone(30)
+    assert run.run_id not in found
+    here.backend().delete(left.name)
 
 
 @pytest.fixture
@@ -131,8 +156,8 @@ def test_gc_leaves_what_was_taken_over_while_it_looked(orphan: RunRecord, other:
         return said
 
     monkeypatch.setattr(sweep, "_judge", taken_over)
-    rows = {row["run_id"]: row["action"] for row in sweep.gc(here)}
-    assert rows[orphan.run_id] == "left"
+    rows = {row["run_id"]: (row["action"], row["reason"]) for row in sweep.gc(here)}
+    assert rows[orphan.run_id] == ("left", "its kernel lives")
     assert orphan.name in [group.name for group in listing(here.backend())]
 
 
