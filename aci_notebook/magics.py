@@ -132,12 +132,14 @@ class AciMagics(Magics):
 
     # -- the notebook's names -------------------------------------------------------------------------------------
 
+    def names(self) -> dict[str, Any]:
+        """The notebook's variables, and those of the function that the line stands in."""
+        outer = self.ipython.user_ns
+        return outer if not self._scope or self._scope is outer else {**outer, **self._scope}
+
     def evaluate(self, expression: str) -> Any:
-        """A Python expression over the notebook's variables, and those of the function that the line stands in."""
-        names = self.ipython.user_ns
-        if self._scope and self._scope is not names:
-            names = {**names, **self._scope}
-        return eval(expression, names)  # noqa: S307  # the person's own line
+        """A Python expression over these names."""
+        return eval(expression, self.names())  # noqa: S307  # the person's own line
 
     def inputs(self, given: Sequence[tuple[str, str]]) -> tuple[Input, ...]:
         """The variables of -i, (name there, expression here), encoded. Raises OptionError for a missing or unpicklable one."""
@@ -151,7 +153,7 @@ class AciMagics(Magics):
                 value = self.evaluate(expression)
             except NameError as error:
                 missing = error.name or expression
-                near = did_you_mean(missing, [known for known in self.ipython.user_ns if not known.startswith("_")])
+                near = did_you_mean(missing, [known for known in self.names() if not known.startswith("_")])
                 raise OptionError(
                     "--input", expression, f"{missing} is not defined in this notebook", near or "run its cell first"
                 ) from None

@@ -79,7 +79,7 @@ class Desk:
 
         word = words[0] if words else "last"
         store = self.session().house.store
-        held = self.magics.ipython.user_ns.get(word)
+        held = self.magics.names().get(word)
         if not isinstance(held, Run):
             return store.find(word)
         try:

@@ -59,6 +59,8 @@ def test_a_variable_that_holds_a_run_names_it(run: Run) -> None:
     run("nothing_like_it = ownword").check()
     assert run("%aci logs nothing_like_it").check().stdout == "mine\n"
     assert run("%aci inspect nothing_like_it").check().value["run"]["name"] == run("ownword.name").value
+    inside = "def shown(within):\n    %aci logs within\nshown(ownword)"
+    assert run(inside).check().stdout == "mine\n"
 
 
 def test_ps_is_a_dataframe_of_what_exists(run: Run, box: Any, shell: Any) -> None:
