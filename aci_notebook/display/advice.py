@@ -30,7 +30,8 @@ def advice(record: RunRecord) -> str:
         peak = gigabytes(outcome.peak_memory_bytes)
         enough = max(1.0, math.ceil(peak * 1.25 / 0.5) * 0.5)
         if peak > CLOSE * spec.memory_gb:
-            return f"{peak_text(record)} is close to the limit: --memory {enough:g} leaves room"
+            said = "is close to the limit" if peak <= spec.memory_gb else "is over the limit, and Azure would have ended the run"
+            return f"{peak_text(record)} {said}: --memory {min(MEMORY_MAX_GB, enough):g} leaves room"
         if enough <= spec.memory_gb * 2 / 3 and spec.memory_gb - enough >= 1:
             found.append((peak_text(record), f"--memory {enough:g}"))
     worked_s = dict(record.spans(record.ended_at or record.created_at)).get("running", 0.0)

@@ -19,7 +19,7 @@ from ..launch import language, prepared
 from ..magics import check_python
 from ..names import check_names
 from ..parse import parse_inputs
-from ..payload import PAYLOAD_LIMIT_BYTES
+from ..payload import EXPIRES_TAG, PAYLOAD_LIMIT_BYTES
 from ..preview import as_yaml, estimate_lines, warnings
 from ..session import connect_for
 from ..spec import Input, RunSpec
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 IMAGES_SHOWN = 12
 VARIABLES_SHOWN = 200
 ID_WORD = "<run id>"
+EXPIRES_WORD = "<when it has surely ended>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ class Door:
             record, plan = session.prepare(spec)
         except AciError as error:
             return Preview(cell, error=str(error), option=getattr(error, "option", ""))
-        text = as_yaml(plan).replace(record.run_id, ID_WORD)
+        text = as_yaml(plan).replace(record.run_id, ID_WORD).replace(plan.tags[EXPIRES_TAG], EXPIRES_WORD)
         notes = (*self._program_notes(values, code, spec), *_size_notes(spec, plan.payload_bytes), *warnings(spec))
         return Preview(cell, text, "; ".join(estimate_lines(session, spec, plan.location)), notes)
 

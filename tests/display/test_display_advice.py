@@ -29,6 +29,7 @@ def over(seconds: float = 98, kind: Any = "succeeded", *, memory: float = 4.0, c
         (4.0, 2.2, ""),
         (4.0, 3.0, ""),
         (4.0, 3.8, "peak 3.8 of 4 GB is close to the limit: --memory 5 leaves room"),
+        (1.5, 2.8, "peak 2.8 of 1.5 GB is over the limit, and Azure would have ended the run: --memory 3.5 leaves room"),
     ],
 )
 def test_on_memory(memory: float, peak_gb: float, words: str) -> None:

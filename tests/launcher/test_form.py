@@ -223,8 +223,12 @@ def test_what_a_cell_made_is_no_longer_missing(form: Launcher, monkeypatch: pyte
     form.door.magics.ipython.user_ns["later"] = 5
     form.note_free()
     assert "not defined" not in form.facts.value
+    first, expires = form.preview, re.compile(r"aci-notebook-expires: .*\d{4}-")
+    assert not expires.search(form.resource_view.value), "the clock is not part of what would be sent"
     form.dry_button.click()
+    assert expires.search(form.resource_view.value)
     form.note_free()
+    assert form.preview == first
     assert "nothing was sent" in form.resource_view.value
     form.door.magics.ipython.user_ns.pop("later")
     form.note_free()
