@@ -186,6 +186,6 @@ def _files(fragment: str) -> list[str]:
     try:
         entries = sorted(Path(folder + slash).expanduser().iterdir())
         names = [f"{item.name}/" if item.is_dir() else item.name for item in entries if item.name[0] != "." or begun[:1] == "."]
-    except OSError:
+    except (OSError, RuntimeError):  # there is no such folder, or no such person after the ~
         return []
     return [f"{folder}{slash}{name}" for name in names]

@@ -16,6 +16,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from shells import end_server
 
+from aci_notebook.completion import _files
+
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
 
@@ -71,6 +73,11 @@ def test_completion_of_files_in_any_folder(kernel: Any, tmp_path: Path, option: 
     assert complete(kernel, f"%%aci {option}{tmp_path}/da") == [f"{tmp_path}/data/"]
     assert complete(kernel, f"%%aci {option}{tmp_path}/data/") == [f"{tmp_path}/data/group.yaml"]
     assert complete(kernel, f"%%aci {option}{tmp_path}/data/.") == [f"{tmp_path}/data/.hidden"]
+
+
+@pytest.mark.parametrize("folder", ["/nowhere/at/all/", "~nobody-of-that-name/"])
+def test_a_folder_that_is_not_there_completes_to_nothing(folder: str) -> None:
+    assert _files(folder) == []
 
 
 def test_completion_of_variables_that_hold_a_run(kernel: Any) -> None:
