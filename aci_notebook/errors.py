@@ -101,7 +101,7 @@ def _cause_lines(error: BaseException) -> list[str]:
         return []
     told = "".join(traceback.format_exception_only(cause)).strip()
     first = told.splitlines()[-1 if isinstance(cause, SyntaxError) else 0]  # a syntax error begins with its place
-    return [] if first.partition(": ")[2] in str(error) else [first, ""]
+    return [] if (first.partition(": ")[2] or first) in str(error) else [first, ""]
 
 
 class OptionError(AciError, ValueError):

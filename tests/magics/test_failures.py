@@ -106,6 +106,16 @@ def handle_session() -> Any:
     return session.connect("local")
 
 
+@pytest.mark.parametrize(
+    ("cause", "shown"),
+    [(TimeoutError(), ["TimeoutError", ""]), (OSError("no route"), []), (SyntaxError("bad", ("f", 1, 1, "1+")), ["SyntaxError: bad", ""])],
+)
+def test_a_cause_is_named_where_the_message_does_not_say_it(cause: Exception, shown: list[str]) -> None:
+    error = er.ServiceError("the service was not reached: no route")
+    error.__cause__ = cause
+    assert error._render_traceback_() == [*shown, "ServiceError: the service was not reached: no route"]
+
+
 def test_a_container_that_does_not_start_in_time(run: Run) -> None:
     failed = run("%%aci -q --start-timeout 5s -v git+https://127.0.0.1:1/nothing:/data\n1").error
     assert isinstance(failed, er.StartTimeout)
