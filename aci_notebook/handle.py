@@ -233,7 +233,7 @@ class Run(Future[Any]):
             f"{f'what {function} returned' if function else name} came home and cannot be read here: {type(error).__name__}: {error}"
             for name, error in left.items()
         )
-        hint = "install here what it is made with, or bring plain data home; the other outputs are here"
+        hint = "install here what it is made with, or bring plain data home" + ("; the other outputs are here" if found else "")
         unreadable = OutputMissing(f"{words} (run {self.name})", hint=hint, run_id=self.run_id, group_name=self.name)
         unreadable.__cause__ = next(iter(left.values()))
         return found, unreadable

@@ -170,6 +170,7 @@ def test_a_value_that_cannot_be_read_here_is_said_to_whoever_waits(run: Run) -> 
     error = handle.exception(60)
     assert isinstance(error, OutputMissing)
     assert "what unreadable returned came home and cannot be read here: ValueError" in str(error)
+    assert "other outputs" not in str(error), "there are none"
     with pytest.raises(OutputMissing):
         wrapped(handle)
     with pytest.raises(OutputMissing):
