@@ -94,8 +94,9 @@ class _Discreet:
 
     def __init__(self, credential: TokenCredential) -> None:
         self._credential = credential
-        for name in [name for name in logging.root.manager.loggerDict if name.startswith("azure.identity")]:
-            logging.getLogger(name).addFilter(_not_asking)
+        for name in list(logging.root.manager.loggerDict):  # a copy: another thread may import what has loggers of its own
+            if name.startswith("azure.identity"):
+                logging.getLogger(name).addFilter(_not_asking)
 
     def get_token(self, *scopes: str, **kwargs: Any) -> AccessToken:
         _asking.now = True
