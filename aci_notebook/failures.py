@@ -13,7 +13,7 @@ import linecache
 import pickle
 import re
 from collections.abc import Mapping
-from types import WrapperDescriptorType
+from types import MemberDescriptorType, WrapperDescriptorType
 from typing import Any
 
 from . import errors as er
@@ -145,28 +145,37 @@ def _both(cls: type[er.AciError], cause: BaseException, told: Mapping[str, Any],
     plain = cls(message, **data)
     assert isinstance(plain, er.RunFailed)
     made_of = args = (str(told.get("message", "")),)
+    members: Mapping[str, Any] = {}
     kinds = [getattr(builtins, str(name), None) for name in told.get("bases") or ()]
     if not isinstance(cause, RemoteError):
-        made_of, args = _arguments(cause), cause.args
+        (made_of, members), args = _parts(cause), cause.args
         kinds.insert(0, type(cause))
     own = {name: value for name, value in plain.__dict__.items() if value or name in {"message", "hint"} or name not in cause.__dict__}
     for kind in kinds:
         if not isinstance(kind, type) or not issubclass(kind, Exception) or issubclass(kind, _OF_IPYTHON) or kind is Exception:
             continue
         try:
-            return joined(cls, kind, made_of, args, {**cause.__dict__, **own})
+            return joined(cls, kind, made_of, args, {**members, **cause.__dict__, **own})
         except Exception:  # noqa: BLE001, S112  # layouts that do not go together, or a class with its own wishes: the next one says less
             continue
     return plain
 
 
-def _arguments(error: BaseException) -> tuple[Any, ...]:
-    """What the class is given to make such an exception again, as its pickle has it."""
+def _parts(error: BaseException) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    """(what the class is given to make such an exception again, what is set then and stands in no `__dict__`), as its pickle has it."""
     try:
         made = error.__reduce__()
     except Exception:  # noqa: BLE001  # anybody's method
-        return error.args
-    return made[1] if isinstance(made, tuple) and made[0] is type(error) else error.args
+        made = None
+    if not isinstance(made, tuple) or made[0] is not type(error):
+        return error.args, {}
+    state = made[2] if len(made) > 2 and isinstance(made[2], dict) else {}
+    return made[1], {name: value for name, value in state.items() if _is_member(type(error), name)}
+
+
+def _is_member(kind: type, name: str) -> bool:
+    """Whether it is a field of C's, as an ImportError's `name`: setting it is all that reaches it."""
+    return isinstance(getattr(kind, name, None), MemberDescriptorType)
 
 
 def joined(cls: type[er.AciError], remote: type[Exception], made_of: tuple[Any, ...], args: tuple[Any, ...], state: Any) -> er.RunFailed:
@@ -184,4 +193,7 @@ def joined(cls: type[er.AciError], remote: type[Exception], made_of: tuple[Any, 
         native(error, *made_of)  # errno, filename, start and the like are no attributes that could be copied
     error.args = args
     error.__dict__.update(state)
+    for name in state:
+        if _is_member(remote, name):
+            setattr(error, name, state[name])
     return error

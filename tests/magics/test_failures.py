@@ -158,6 +158,7 @@ KINDS = [
     ("open('/no/such/file')", FileNotFoundError, "filename", "/no/such/file"),
     ("import subprocess; subprocess.run('false', check=True)", subprocess.CalledProcessError, "returncode", 1),
     ("{}['a']", KeyError, "args", ("a",)),
+    ("import no_such_module", ImportError, "name", "no_such_module"),
     ("class Own(ValueError):\n    def __init__(self, a, *, b): super().__init__(a)\nraise Own('x', b=1)", ValueError, "args", ("x",)),
     ("class Mine(ConnectionError): code = 5\nraise Mine('x')", OSError, "exit_code", 1),
 ]
@@ -171,6 +172,7 @@ def test_what_the_program_raised_is_caught_as_what_it_is(run: Run, cell: str, ki
     assert getattr(failed, attribute) == value
     again = pickle.loads(pickle.dumps(failed))
     assert isinstance(again, kind)
+    assert getattr(again, attribute) == value
     assert str(again) == str(failed)
     assert again.remote_traceback == failed.remote_traceback
 
