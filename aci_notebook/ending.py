@@ -49,7 +49,7 @@ class Ending:
                 return replace(said, reason=f"the image {spec.image} has no program {spec.command[0]}", hint="choose another --image")
             return replace(said, reason=f"the image {spec.image} has no {spec.lang} that can run this cell")
         if said.kind == "timeout" and self.follower.spec.max_cost_usd is not None:
-            return replace(said, hint=f"give it more: --max-cost, which was {self.follower.spec.max_cost_usd:g}, or --timeout")
+            return replace(said, hint=f"give it more: --timeout or --max-cost {self.follower.spec.max_cost_usd:g}, whichever is less")
         if said.kind == "late" and self.stage.record.since("running") is not None:
             return replace(said, kind="restarted", reason=MOVED, hint=HINTS["restarted"])
         return self._with_outputs(said)
