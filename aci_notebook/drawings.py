@@ -111,7 +111,8 @@ class RunsAccessor:
         runs = [dict(zip(newest.columns, values, strict=True)) for values in newest.itertuples(index=False, name=None)]
         paths = [_log_of(run, logs) for run in runs]
         rows = [[*_row(run), path.name if path is not None else ""] for run, path in zip(runs, paths, strict=True)]
-        note = f"{len(newest)} of {len(self._frame)} runs" if len(newest) < len(self._frame) else f"{len(rows)} runs"
+        part = f"{len(newest)} of " if len(newest) < len(self._frame) else ""
+        note = f"{part}{len(self._frame)} {'run' if len(self._frame) == 1 else 'runs'}"
         if logs is not None:
             note += f" · logs are in {logs} · %aci logs NAME shows one"
         data = pd.DataFrame(rows, columns=list(_TABLE_HEAD))

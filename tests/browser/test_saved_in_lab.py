@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import lab as rooms
@@ -12,6 +14,10 @@ import nbformat
 import pytest
 from lab import Book, Lab
 from nbconvert import HTMLExporter
+
+from aci_notebook.history import HistoryStore
+from aci_notebook.record import RunRecord
+from aci_notebook.spec import RunSpec
 
 pytestmark = pytest.mark.browser
 
@@ -106,6 +112,20 @@ def test_the_history_with_hostile_runs_is_a_table_of_text(book: Open) -> None:
     frame = opened.cell(3)
     frame.scroll_into_view_if_needed()  # Lab draws what can be seen
     frame.get_by_text("<img src=x", exact=False).first.wait_for()
+
+
+def test_a_long_image_does_not_push_the_log_out_of_the_page(tab: Any, tmp_path: Path) -> None:
+    store = HistoryStore(tmp_path)
+    image = "registry.example.azurecr.io/" + "a-team/" * 20 + "trainer:2026.11"
+    store.save(RunRecord("long", "aci-long", "local", datetime.now(UTC), RunSpec(image, code="1"), kernel="k", log_path=""))
+    log = store.log_path("long")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("the end of the log\n")
+    tab.set_content(f"<body>{store.frame().aci.table()._repr_html_()}</body>")
+    store.close()
+    box = tab.locator("summary").bounding_box()
+    assert box["x"] + box["width"] <= 900
+    assert tab.locator("td").nth(5).inner_text() == image
 
 
 def test_progress_is_a_bar_with_its_text(book: Open) -> None:

@@ -429,7 +429,7 @@ def test_aci_works_on_a_selection(full: HistoryStore) -> None:
     frame = full.frame()
     chosen = frame[frame["outcome"] == "oom"].reset_index(drop=True)
     assert chosen.aci.table().data["name"].tolist() == ["aci-a1"]
-    assert "logs are in" in chosen.aci.table().text
+    assert "\n1 run · logs are in" in chosen.aci.table().text
 
 
 def test_pictures_leave_no_figure_open(full: HistoryStore) -> None:
