@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -144,9 +145,12 @@ def test_a_restart_in_the_middle(shell: Bench) -> None:
     process = shell.sh("echo $$ > pid; echo one; exec sleep 600").start(entry="runner.sh")
     seen = read_until(process, b"| one\n")
     members = subprocess.run(["ps", "-o", "pid=", "-g", str(process.pid)], capture_output=True, text=True, check=False)
-    for pid in [*members.stdout.split(), (shell.work / "pid").read_text()]:
-        subprocess.run(["kill", "-9", pid], check=False, capture_output=True)
+    program = int((shell.work / "pid").read_text())
+    for pid in {*map(int, members.stdout.split()), program}:
+        with suppress(ProcessLookupError):  # one of them may be gone with another
+            os.kill(pid, signal.SIGKILL)
     process.wait(10)
+    wait_gone(program)
     log = shell.run(0, entry="runner.sh", check=False)
     assert log.raw.startswith(seen)
     assert log.words[-2:] == ["again", "end"]
