@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 import re
-import time
 from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from aci_notebook.launcher.logview import BLOCK_LINES, BLOCKS, LINES_SHOWN, LogView
+from aci_notebook.launcher.logview import BLOCK_LINES, BLOCKS, LINES_SHOWN, TAIL_BYTES, LogView
 
 ORDINARY = b"some output of a program, of an ordinary length, in a line of text"
 
@@ -46,22 +45,19 @@ def test_an_unfinished_line_is_seen_and_then_completed() -> None:
 
 def test_200_000_lines_cost_what_is_new() -> None:
     view = LogView()
-    sent, work_s = 0, []
+    sent = []
     for n in range(400):
         data = b"".join(b"%06d %s\n" % (500 * n + m, ORDINARY) for m in range(500))
-        began = time.process_time()
         view.feed(data)
-        sent += view.refresh()
-        work_s.append(time.process_time() - began)
+        sent.append(view.refresh())
     lines = shown(view)
     assert view.total == 200_000
     assert LINES_SHOWN - 2 * BLOCK_LINES <= len(lines) <= LINES_SHOWN
     assert lines == [f"{n:06d} {ORDINARY.decode()}" for n in range(200_000 - len(lines), 200_000)]
     assert len([block for block in view._blocks.children if block.value]) <= BLOCKS
     assert "the last 5,000 of 200,000 lines" in view._note.value
-    assert sent < 2 * 200_000 * 80, f"{sent} bytes were sent for 16 MB of output"
-    middle = sorted(work_s[20:60])[20], sorted(work_s[-40:])[20]  # full for the first time; at the end
-    assert middle[1] < 3 * middle[0], f"a piece cost {middle} s: more, the longer the log"
+    assert sum(sent) < 2 * 200_000 * 80, f"{sum(sent)} bytes were sent for 16 MB of output"
+    assert max(sent[200:]) <= max(sent[:20]), "a piece must not cost more, the longer the log"
 
 
 def test_the_front_is_cut_seldom_since_the_browser_draws_the_rest_anew_then() -> None:
@@ -146,18 +142,19 @@ def test_what_is_written_while_a_file_is_opened_is_read_once(tmp_path: Path) -> 
 
 
 def test_a_large_file_is_opened_at_its_end(tmp_path: Path) -> None:
-    def opened(lines: int) -> tuple[LogView, float]:
-        path = tmp_path / f"{lines}.log"
-        with path.open("wb") as file:
-            file.writelines(b"%06d %s\n" % (n, b"x" * 60) for n in range(lines))
-        view = LogView()
-        began = time.process_time()
-        assert view.open_file(path) == path.stat().st_size
-        return view, time.process_time() - began
+    path = tmp_path / "200000.log"
+    with path.open("wb") as file:
+        file.writelines(b"%06d %s\n" % (n, b"x" * 60) for n in range(200_000))
+    fed = []
 
-    small_s = min(opened(10_000)[1] for _ in range(3))
-    view, large_s = opened(200_000)
-    assert large_s < 5 * small_s, "what is not shown is counted, not drawn"
+    class Told(LogView):
+        def feed(self, data: bytes, final: bool = False) -> None:
+            fed.append(len(data))
+            super().feed(data, final)
+
+    view = Told()
+    assert view.open_file(path) == path.stat().st_size
+    assert sum(fed) <= TAIL_BYTES, "what is not shown is counted, not drawn"
     assert view.total == 200_000
     assert shown(view)[-1].startswith("199999 ")
     assert str(tmp_path / "200000.log") in unescape(view._note.value)
