@@ -103,6 +103,7 @@ class Presence:
             yield
         finally:
             if handle is not None:
+                _unlock(handle)  # a process that was forked meanwhile may hold a copy
                 os.close(handle)
 
     def _folders(self) -> Iterator[Path]:
@@ -253,6 +254,10 @@ if sys.platform == "win32":
             os.lseek(handle, 0, os.SEEK_SET)
         return True
 
+    def _unlock(handle: int) -> None:
+        os.lseek(handle, _FAR, os.SEEK_SET)
+        msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)
+
 else:
     import fcntl
 
@@ -262,3 +267,6 @@ else:
         except BlockingIOError:
             return False
         return True
+
+    def _unlock(handle: int) -> None:
+        fcntl.flock(handle, fcntl.LOCK_UN)

@@ -212,6 +212,10 @@ class _TopLevel(ast.NodeVisitor):
         if isinstance(node.ctx, ast.Store) and not node.id.startswith("_"):
             self.bound.append(node.id)
 
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
+        if node.value is not None:  # a name that is only declared is not bound
+            self.generic_visit(node)
+
     def visit_comprehension(self, node: ast.comprehension) -> None:
         for part in (node.iter, *node.ifs):
             self.visit(part)

@@ -94,6 +94,7 @@ def test_what_cannot_be_written_down_again_is_said() -> None:
         ("x = [y for y in []]\nwith open('f') as file: pass", ["x", "file"]),
         ("x = (", []),
         ("row = await fetch()\nprint(found := [z for z in row if (last := z)])", ["row", "found", "last"]),
+        ("size: int = 3\nlater: str\nfrom math import pi", ["size"]),
         ("total += 1\nkey = lambda v: (w := v)\nclass A:\n    inside = 1", ["total", "key"]),
     ],
 )
