@@ -17,7 +17,6 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import UTC, datetime
-from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Protocol, Self
@@ -26,6 +25,7 @@ from . import events as ev
 from .errors import OutputMissing
 from .failures import failure
 from .record import RunRecord, fold
+from .runlog import RunLog
 
 SLICE_S = 0.1
 DELETE_HEAD_START_S = 3.0
@@ -99,9 +99,7 @@ class Run(Future[Any]):
         self._finished = threading.Event()
         self._taken = threading.Lock()
         self._objects: dict[str, ev.ObjectArrived] = {}
-        self._log: FileIO | None = None
-        self._log_size = 0
-        self._log_in_memory: bytearray | None = None
+        self._log = RunLog(record.log_path)
         self.begun_by = threading.get_ident()
         self.wish = UserWish()
 
@@ -134,9 +132,7 @@ class Run(Future[Any]):
     def log_bytes(self) -> bytes:
         """The program's output so far, byte for byte."""
         with self._lock:
-            if self._log_in_memory is not None:
-                return bytes(self._log_in_memory)
-            return self._log_on_disk()
+            return self._log.read()
 
     def object(self, name: str) -> ev.ObjectArrived | None:
         """What came home under that name (`value`, `error`, `figure-0`, `var:x`), or None."""
@@ -336,7 +332,11 @@ class Run(Future[Any]):
             event = replace(event, outcome=self._store.wished(self.run_id) or event.outcome)  # not somebody: she herself, in another kernel
         with self._lock:
             if isinstance(event, ev.TextReceived):
-                self._keep_text(event.data)
+                unwritten = self._log.add(event.data)
+                if unwritten is not None:
+                    self.emit(
+                        ev.Warned(datetime.now(UTC), f"the log file cannot be written ({unwritten.strerror}); the output is kept in memory")
+                    )
             elif isinstance(event, ev.ObjectArrived):
                 self._objects[event.name] = event
             self._record = fold(self._record, event)
@@ -361,29 +361,6 @@ class Run(Future[Any]):
         timer.daemon = True
         timer.start()
 
-    def _keep_text(self, data: bytes) -> None:
-        if self._log_in_memory is not None:
-            self._log_in_memory += data
-            return
-        rest = memoryview(data)
-        try:
-            if self._log is None:
-                self._log = Path(self._record.log_path).open("ab", buffering=0)  # noqa: SIM115  # held as long as the run
-                self._log_size = self._log.seek(0, os.SEEK_END)
-            while rest:
-                written = self._log.write(rest) or 0
-                self._log_size += written
-                rest = rest[written:]
-        except OSError as error:
-            self._log_in_memory = bytearray(self._log_on_disk()[: self._log_size]) + rest
-            self.emit(ev.Warned(datetime.now(UTC), f"the log file cannot be written ({error.strerror}); the output is kept in memory"))
-
-    def _log_on_disk(self) -> bytes:
-        try:
-            return Path(self._record.log_path).read_bytes() if self._record.log_path else b""
-        except OSError:
-            return b""
-
     def _settle(self) -> None:
         with self._lock:
             if self._settled.is_set():
@@ -407,8 +384,6 @@ class Run(Future[Any]):
     def finish(self) -> None:
         """The driving thread is done with this run."""
         with self._lock:
-            if self._log is not None:
-                self._log.close()
-                self._log = None
+            self._log.close()
         self._settle()
         self._finished.set()

@@ -59,7 +59,8 @@ MAY: dict[str, set[str]] = {
     "follow": GROUND | {"stage", "telling", "ending"},
     "removal": GROUND | {"stage"},
     "lifecycle": ENGINE,
-    "handle": GROUND | {"stage", "failures", "exchange"},
+    "runlog": set(),
+    "handle": GROUND | {"stage", "failures", "exchange", "runlog"},
     "runs": ENGINE | {"handle"},
     "sweep": {"errors", "events", "payload", "record", "removal", "runs"},
     "existing": {"errors", "payload", "record", "removal", "runs", "snapshot"},
@@ -102,7 +103,7 @@ MAY: dict[str, set[str]] = {
 NEVER: dict[str, set[str]] = {
     **{key: {"azure", "IPython", "ipywidgets", "pandas", "threading", "socket", "subprocess", "sqlite3", "time", "os"} for key in GROUND},
     **{key: {"azure", "IPython", "ipywidgets", "pandas", "threading", "sqlite3", "time"} for key in ENGINE - GROUND},
-    "handle": {"azure", "IPython", "ipywidgets", "pandas"},
+    **{key: {"azure", "IPython", "ipywidgets", "pandas"} for key in ("runlog", "handle")},
     "runs": {"azure", "IPython", "ipywidgets", "pandas"},
     "history": {"azure", "IPython"},
     "settings": {"azure", "IPython"},

@@ -91,8 +91,8 @@ def test_a_wrong_value_is_said_at_its_field(book: Open) -> None:
     opened = opened_form(book)
     field = opened.page.locator(".aci-field").filter(has=opened.page.get_by_label("image", exact=True))
     opened.page.get_by_label("image", exact=True).fill("Python:3.12")
-    field.get_by_text("image paths are lower case").wait_for()
     field.get_by_text("write --image python:3.12").wait_for()
+    assert "image paths are lower case" in field.inner_text()
 
 
 def test_every_control_has_a_name_and_the_keyboard_reaches_it(book: Open) -> None:

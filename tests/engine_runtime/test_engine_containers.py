@@ -233,6 +233,7 @@ def test_an_eviction_and_a_platform_restart(engine: Server, name: str) -> None:
     engine.until(name, lambda _: engine.logs(name) == "again\nagain\n")
     engine.control("POST", f"groups/{name}/happen", {"event": "evict", "lose_emptydir": True})
     engine.until(name, lambda _: engine.logs(name) == "again\n")
+    assert engine.logs(name) == "again\n", "begun once more, without what it had kept"
 
 
 def test_what_another_user_wrote_is_removed_by_a_server_that_may_not(podman: Podman, tmp_path: Path, name: str) -> None:

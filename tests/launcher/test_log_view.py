@@ -118,7 +118,7 @@ def test_a_colour_goes_on_from_block_to_block(lines: int, at_once: bool) -> None
 
 
 def test_what_is_written_while_a_file_is_opened_is_read_once(tmp_path: Path) -> None:
-    class Growing(type(tmp_path)):  # type: ignore[misc]
+    class Growing(type(tmp_path)):  # type: ignore[misc]  # the path class of this system
         def open(self, *how: Any, **more: Any) -> Any:
             return Grown(self, "rb")
 

@@ -127,6 +127,7 @@ def test_a_signal_after_the_end_changes_no_outcome(shell: Bench) -> None:
 def test_a_grandchild_does_not_hold_the_job(bench: Bench) -> None:
     log = run(bench.sh("sleep 600 & echo $!"), 0)  # which waits a minute at most
     wait_gone(int(log.text()))
+    assert log.end["outcome"] == "succeeded"
 
 
 def test_lingering_and_a_restart_in_place(shell: Bench) -> None:
